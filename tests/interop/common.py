@@ -1,0 +1,44 @@
+"""What the checks share: opening our stores as any Python user would, and comparing with a message."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def project():
+    """The project folder named on the command line."""
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} PROJECT_FOLDER")
+    return Path(sys.argv[1])
+
+
+def stores(pattern):
+    """All stores or files of a pattern, at least one."""
+    found = sorted(project().glob(pattern))
+    assert found, f"nothing matches {project() / pattern}"
+    return found
+
+
+def open_store(path, group=None, **options):
+    """A Zarr store, or one of its groups, through xarray; its metadata must be consolidated."""
+    import xarray as xr
+
+    return xr.open_zarr(path, group=group, consolidated=True, **options)
+
+
+def equal(what, found, expected, tolerance=0.0):
+    """Arrays agree within a tolerance, and miss the same values."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    assert found.shape == expected.shape, f"{what}: shape {found.shape}, expected {expected.shape}"
+    lost = np.isnan(found) != np.isnan(expected)
+    assert not lost.any(), f"{what}: {lost.sum()} of {lost.size} values are missing on one side only"
+    difference = np.abs(found - expected)
+    worst = np.nanmax(difference) if np.isfinite(difference).any() else 0.0
+    assert worst <= tolerance, f"{what}: differs by up to {worst:g}, allowed {tolerance:g}"
+
+
+def done(script, count, what):
+    """The closing line of a check."""
+    assert count > 0, f"{script}: compared nothing"
+    print(f"{Path(script).name}: {count} {what} agree")

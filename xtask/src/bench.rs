@@ -1,0 +1,245 @@
+//! `cargo xtask bench`: ours beside a peer's, on this machine, alternating; one JSON object a line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::demo::{build, regions, run_regions};
+use crate::failure::fail;
+use crate::workspace::{cargo, root, run as run_command, target_dir};
+use crate::{python, report, setup};
+
+/// Port of the bench's synthetic Earth.
+const PORT: u16 = 8937;
+
+/// Flags of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Benches to run; all where none is named
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "level2", "softdtw", "train"]))]
+    names: Vec<String>,
+    /// Also write the lines to a file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Rounds; ours and the peer's alternate, the median counts
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// A crate's `examples/bench_<name>.rs`, beside `xtask/peers/bench_<name>.py` where a peer exists.
+struct Duel {
+    name: &'static str,
+    package: &'static str,
+}
+
+const DUELS: [Duel; 4] = [
+    Duel { name: "cog", package: "x2-downloader" },
+    Duel { name: "level2", package: "x4-level2" },
+    Duel { name: "softdtw", package: "csp" },
+    Duel { name: "train", package: "x5-dl" },
+];
+
+/// One result. `ratio` is ours / peer of a cost: below 1 we are cheaper.
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    ours: f64,
+    peer: Option<f64>,
+    ratio: Option<f64>,
+    unit: String,
+    note: String,
+}
+
+/// Runs `bench`.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(false)?;
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
+    let mut lines = Vec::new();
+    for duel in DUELS.iter().filter(|duel| wanted(duel.name)) {
+        eprintln!("── {}", duel.name);
+        lines.extend(duel.fight(args.rounds)?);
+    }
+    if wanted("chain") {
+        eprintln!("── chain");
+        lines.extend(chain()?);
+    }
+    let json: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    json.iter().for_each(|line| println!("{line}"));
+    if let Some(path) = &args.json {
+        let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
+        json.iter().try_for_each(|line| writeln!(file, "{line}"))?;
+    }
+    println!();
+    report::print_table(
+        &["bench", "unit", "ours", "peer", "ratio", "note"],
+        &lines.iter().map(Line::cells).collect::<Vec<_>>(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Line {
+    fn cells(&self) -> Vec<String> {
+        let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:.4}"));
+        let ours = number(Some(self.ours));
+        vec![
+            self.name.clone(),
+            self.unit.clone(),
+            ours,
+            number(self.peer),
+            number(self.ratio),
+            self.note.clone(),
+        ]
+    }
+}
+
+/// Measurements of one side, by name.
+#[derive(Default)]
+struct Side {
+    values: BTreeMap<String, Vec<f64>>,
+    /// Unit and note as the first line of a name gave them.
+    words: BTreeMap<String, (String, String)>,
+}
+
+impl Duel {
+    fn fight(&self, rounds: usize) -> Result<Vec<Line>> {
+        let example = format!("bench_{}", self.name);
+        let arguments = ["build", "--package", self.package, "--example", &example];
+        run_command(cargo().args(arguments), "cargo build --example")
+            .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
+        let binary = target_dir()?.join("debug/examples").join(&example);
+        let script = root().join("xtask/peers").join(format!("{example}.py"));
+        let (mut ours, mut peer) = (Side::default(), Side::default());
+        for _ in 0..rounds.max(1) {
+            ours.add(&mut Command::new(&binary), "ours")?;
+            if script.is_file() {
+                peer.add(&mut python::script(&script)?, "peer")?;
+            }
+        }
+        ensure!(!ours.values.is_empty(), "{example} printed no result");
+        Ok(ours.against(&peer))
+    }
+}
+
+impl Side {
+    /// Runs a command and collects its JSON lines; the value stands under `key`.
+    fn add(&mut self, command: &mut Command, key: &str) -> Result<()> {
+        let output = command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.with_context(|| format!("{command:?}: could not start"))?;
+        ensure!(output.status.success(), "{command:?} ended with {}", output.status);
+        self.read(&String::from_utf8_lossy(&output.stdout), key)
+    }
+
+    fn read(&mut self, text: &str, key: &str) -> Result<()> {
+        for line in text.lines().filter(|line| line.starts_with('{')) {
+            let value: Value = serde_json::from_str(line).with_context(|| line.to_string())?;
+            let name = value["name"].as_str().with_context(|| format!("no name in {line}"))?.to_string();
+            let number = value[key].as_f64().with_context(|| format!("no {key} in {line}"))?;
+            let word = |field: &str| value[field].as_str().unwrap_or_default().to_string();
+            self.words.entry(name.clone()).or_insert_with(|| (word("unit"), word("note")));
+            self.values.entry(name).or_default().push(number);
+        }
+        Ok(())
+    }
+
+    fn against(&self, other: &Side) -> Vec<Line> {
+        let line = |(name, values): (&String, &Vec<f64>)| {
+            let ours = median(values);
+            let peer = other.values.get(name).map(|values| median(values));
+            let (unit, note) = self.words.get(name).cloned().unwrap_or_default();
+            Line { name: name.clone(), ours, peer, ratio: peer.map(|peer| ours / peer), unit, note }
+        };
+        self.values.iter().map(line).collect()
+    }
+}
+
+/// The demo's stages from nothing: seconds and peak memory of each.
+fn chain() -> Result<Vec<Line>> {
+    let out = target_dir()?.join("bench-chain");
+    remove(&out)?;
+    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let regions = regions(&["africa".to_string(), "europe".to_string()], PORT, &out)?;
+    let done = run_regions(&regions, &build()?, PORT, &out)?;
+    let mut lines = Vec::new();
+    for (region, row) in &done.rows {
+        let note = format!(
+            "{} items, {} in, {} out",
+            row.items,
+            report::bytes(row.bytes_in),
+            report::bytes(row.bytes_out)
+        );
+        let line = |what: &str, ours: f64, unit: &str| Line {
+            name: format!("chain/{region}/{}/{what}", row.stage),
+            ours,
+            peer: None,
+            ratio: None,
+            unit: unit.to_string(),
+            note: note.clone(),
+        };
+        lines.push(line("wall", row.seconds, "s"));
+        lines.push(line("peak memory", row.peak_rss_bytes as f64 / 1e6, "MB"));
+    }
+    let total: f64 = done.rows.iter().map(|(_, row)| row.seconds).sum();
+    let note = "both regions, after the build".to_string();
+    lines.push(Line {
+        name: "chain/total/wall".into(),
+        ours: total,
+        peer: None,
+        ratio: None,
+        unit: "s".into(),
+        note,
+    });
+    remove(&out)?;
+    Ok(lines)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(folder.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Middle value; mean of the two middle ones for an even count; NaN of none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratio_is_ours_over_peers_median() {
+        let (mut ours, mut peer) = (Side::default(), Side::default());
+        ours.read(
+            "{\"name\":\"a\",\"ours\":2,\"unit\":\"s\",\"note\":\"n\"}\nnoise\n{\"name\":\"b\",\"ours\":1}",
+            "ours",
+        )
+        .unwrap();
+        for value in [9.0, 4.0, 3.0] {
+            peer.read(&format!("{{\"name\":\"a\",\"peer\":{value}}}"), "peer").unwrap();
+        }
+        let lines = ours.against(&peer);
+        assert_eq!((lines[0].ratio, lines[0].unit.as_str()), (Some(0.5), "s"));
+        assert_eq!(lines[1].ratio, None);
+    }
+
+    #[test]
+    fn median_of_an_even_count() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+}

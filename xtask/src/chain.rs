@@ -1,0 +1,156 @@
+//! The six stages in order, and how one is run: a process, its log, what its `run.json` says it did.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::fail;
+
+/// One link of the chain.
+pub(crate) struct Stage {
+    /// Package and binary.
+    pub(crate) bin: &'static str,
+    /// Its section in the project file.
+    pub(crate) section: &'static str,
+    /// Its folder in the project; `run.json` lies there or one level below.
+    pub(crate) folder: &'static str,
+    /// What it does, for people.
+    pub(crate) verb: &'static str,
+}
+
+/// All stages, upstream first.
+pub(crate) const CHAIN: [Stage; 6] = [
+    Stage { bin: "x1-sampler", section: "sampler", folder: "sampler", verb: "choosing places" },
+    Stage { bin: "x2-downloader", section: "download", folder: "raw", verb: "fetching" },
+    Stage { bin: "x3-level1", section: "level1", folder: "level1", verb: "harmonising" },
+    Stage { bin: "x4-level2", section: "level2", folder: "level2", verb: "filling gaps, deriving" },
+    Stage { bin: "x5-dl", section: "train", folder: "models", verb: "training and forecasting" },
+    Stage { bin: "csp", section: "explain", folder: "explain", verb: "explaining" },
+];
+
+/// What one stage did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) stage: String,
+    /// Work units: locations, files, cubes, models.
+    pub(crate) items: usize,
+    /// Units that ended as failed.
+    pub(crate) failed: usize,
+    /// Wall time of the process.
+    pub(crate) seconds: f64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+impl Stage {
+    /// The stage's manifests in a project: `<folder>/run.json`, else `<folder>/*/run.json`, sorted.
+    pub(crate) fn manifests(&self, project: &Path) -> Vec<PathBuf> {
+        self.files(project, "run.json")
+    }
+
+    /// The stage's report pages in a project.
+    pub(crate) fn reports(&self, project: &Path) -> Vec<PathBuf> {
+        self.files(project, "report.html")
+    }
+
+    fn files(&self, project: &Path, name: &str) -> Vec<PathBuf> {
+        let folder = project.join(self.folder);
+        let below =
+            fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path().join(name));
+        let mut files: Vec<_> =
+            std::iter::once(folder.join(name)).chain(below).filter(|f| f.is_file()).collect();
+        files.sort();
+        files
+    }
+
+    /// True when the stage left at least one manifest and every output that its manifests name is there.
+    pub(crate) fn outputs_exist(&self, project: &Path) -> bool {
+        let manifests = self.manifests(project);
+        let complete = |manifest: &PathBuf| -> Option<bool> {
+            let value = read_json(manifest).ok()?;
+            // A manifest's paths count from the folder above its own.
+            let base = manifest.parent()?.parent()?;
+            let there = |path: &str| base.join(path).exists();
+            Some(value["outputs"].as_array()?.iter().all(|o| o["path"].as_str().is_some_and(there)))
+        };
+        !manifests.is_empty() && manifests.iter().all(|m| complete(m) == Some(true))
+    }
+
+    /// Runs the stage on a project and reads what it did.
+    ///
+    /// Its output goes to `<project>/logs/<bin>.log`.
+    ///
+    /// # Errors
+    /// Where the process cannot start or ends with a code other than 0 and 1 (finished with gaps).
+    pub(crate) fn run(&self, bins: &Path, config: &Path, project: &Path) -> Result<Row> {
+        let logs = project.join("logs");
+        fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let log = logs.join(format!("{}.log", self.bin));
+        let out = File::create(&log).with_context(|| log.display().to_string())?;
+        let mut command = Command::new(bins.join(self.bin));
+        command.arg("run").arg("--config").arg(config).arg("--dir").arg(project);
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let start = Instant::now();
+        let status = command.status().with_context(|| format!("{}: could not start", self.bin))?;
+        let seconds = start.elapsed().as_secs_f64();
+        match status.code() {
+            Some(0 | 1) => self.row(project, seconds),
+            _ => Err(fail(
+                format!("{} ended with {status}{}", self.bin, quote_tail(&log)),
+                format!(
+                    "its whole output is in {}; the same command resumes after the repair",
+                    log.display()
+                ),
+            )),
+        }
+    }
+
+    /// What the stage's manifests say, with the wall time given.
+    pub(crate) fn row(&self, project: &Path, seconds: f64) -> Result<Row> {
+        let mut row = Row {
+            stage: self.bin.to_string(),
+            items: 0,
+            failed: 0,
+            seconds,
+            bytes_in: 0,
+            bytes_out: 0,
+            peak_rss_bytes: 0,
+        };
+        let manifests = self.manifests(project);
+        if manifests.is_empty() {
+            return Err(fail(
+                format!("{} left no run.json under {}", self.bin, project.join(self.folder).display()),
+                "it may have been built from older sources: run cargo build",
+            ));
+        }
+        for path in manifests {
+            let manifest = read_json(&path)?;
+            let outcomes = manifest["outcomes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            row.items += outcomes.len();
+            row.failed += outcomes.iter().filter(|o| o["status"] == "failed").count();
+            row.bytes_in += manifest["bytes_in"].as_u64().unwrap_or(0);
+            row.bytes_out += manifest["bytes_out"].as_u64().unwrap_or(0);
+            row.peak_rss_bytes = row.peak_rss_bytes.max(manifest["peak_rss_bytes"].as_u64().unwrap_or(0));
+        }
+        Ok(row)
+    }
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
+}
+
+/// The last lines of a log, indented below a message.
+pub(crate) fn quote_tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(6)..].iter().map(|line| format!("\n    {line}")).collect()
+}

@@ -1,0 +1,53 @@
+//! The chain at test size, and Python's view of its files: other people's readers must see our values.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::demo::{region, run_regions};
+use crate::python;
+use crate::workspace::{root, run, target_dir};
+
+/// Port of the test's synthetic Earth: not the demo's, so that both can run.
+const PORT: u16 = 8927;
+
+/// Runs the whole chain on a few cubes, from scratch; the project's folder.
+pub(crate) fn small_chain() -> Result<PathBuf> {
+    let out = target_dir()?.join("small-chain");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
+    }
+    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let small = region("small", &root().join("tests/interop/small.toml"), PORT, &out)?;
+    let folder = small.folder.clone();
+    let done = run_regions(&[small], &crate::demo::build()?, PORT, &out)?;
+    let failed: usize = done.rows.iter().map(|(_, row)| row.failed).sum();
+    anyhow::ensure!(failed == 0, "{failed} work units of the small chain failed; see {}", folder.display());
+    Ok(folder)
+}
+
+/// Folder of the small chain's project, made when a test is run by itself.
+pub(crate) fn small_chain_folder() -> Result<PathBuf> {
+    let folder = target_dir()?.join("small-chain/small");
+    if folder.join("explain").is_dir() { Ok(folder) } else { small_chain() }
+}
+
+/// Runs every `tests/interop/check_*.py` on a project.
+pub(crate) fn check(project: &Path) -> Result<()> {
+    let folder = root().join("tests/interop");
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut scripts: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("check_")))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+        .collect();
+    scripts.sort();
+    anyhow::ensure!(!scripts.is_empty(), "no check_*.py in {}", folder.display());
+    for script in scripts {
+        let name = script.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        run(python::script(&script)?.arg(project), &name)?;
+    }
+    Ok(())
+}
