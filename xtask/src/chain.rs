@@ -1,14 +1,15 @@
 //! The six stages in order, and how one is run: a process, its log, what its `run.json` says it did.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::child::{quote_tail, spawn};
 use crate::failure::fail;
 
 /// One link of the chain.
@@ -89,15 +90,11 @@ impl Stage {
     /// # Errors
     /// Where the process cannot start or ends with a code other than 0 and 1 (finished with gaps).
     pub(crate) fn run(&self, bins: &Path, config: &Path, project: &Path) -> Result<Row> {
-        let logs = project.join("logs");
-        fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-        let log = logs.join(format!("{}.log", self.bin));
-        let out = File::create(&log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(bins.join(self.bin));
         command.arg("run").arg("--config").arg(config).arg("--dir").arg(project);
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let start = Instant::now();
-        let status = command.status().with_context(|| format!("{}: could not start", self.bin))?;
+        let (mut child, log) = spawn(&mut command, &project.join("logs"), self.bin)?;
+        let status = child.wait()?;
         let seconds = start.elapsed().as_secs_f64();
         match status.code() {
             Some(0 | 1) => self.row(project, seconds),
@@ -146,11 +143,4 @@ impl Stage {
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
-}
-
-/// The last lines of a log, indented below a message.
-pub(crate) fn quote_tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(6)..].iter().map(|line| format!("\n    {line}")).collect()
 }

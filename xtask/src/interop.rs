@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::demo::{region, run_regions};
-use crate::python;
 use crate::workspace::{root, run, target_dir};
+use crate::{index, python};
 
 /// Port of the test's synthetic Earth: not the demo's, so that both can run.
 const PORT: u16 = 8927;
@@ -21,7 +21,9 @@ pub(crate) fn small_chain() -> Result<PathBuf> {
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let small = region("small", &root().join("tests/interop/small.toml"), PORT, &out)?;
     let folder = small.folder.clone();
-    let done = run_regions(&[small], &crate::demo::build()?, PORT, &out)?;
+    let regions = [small];
+    let done = run_regions(&regions, &crate::demo::build()?, PORT, &out)?;
+    index::write(&out, &regions, &done.rows)?;
     let failed: usize = done.rows.iter().map(|(_, row)| row.failed).sum();
     anyhow::ensure!(failed == 0, "{failed} work units of the small chain failed; see {}", folder.display());
     Ok(folder)

@@ -6,6 +6,7 @@
 
 mod bench;
 mod chain;
+mod child;
 mod demo;
 mod failure;
 mod index;

@@ -28,9 +28,10 @@ impl State {
         }
     }
 
-    /// The row of a finished stage whose outputs are still there.
+    /// The row of a stage that finished without gaps and whose outputs are still there.
     pub(crate) fn finished(&self, stage: &Stage, region: &Path) -> Option<&Row> {
-        self.rows.iter().find(|row| row.stage == stage.bin).filter(|_| stage.outputs_exist(region))
+        let row = self.rows.iter().find(|row| row.stage == stage.bin && row.failed == 0);
+        row.filter(|_| stage.outputs_exist(region))
     }
 
     /// Forgets a stage and all after it in `chain`: what follows must be made anew.

@@ -34,10 +34,10 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn metadata(with_dependencies: bool) -> Result<Value> {
     let mut command = cargo();
     command.args(["metadata", "--format-version", "1"]);
-    match (with_dependencies, host()) {
-        (false, _) => drop(command.arg("--no-deps")),
-        (true, Some(host)) => drop(command.args(["--filter-platform", &host])),
-        (true, None) => {}
+    if !with_dependencies {
+        command.arg("--no-deps");
+    } else if let Some(host) = host() {
+        command.args(["--filter-platform", &host]);
     }
     let output = command.stderr(Stdio::inherit()).output().context("cargo metadata")?;
     if !output.status.success() {

@@ -1,14 +1,14 @@
 //! The synthetic Earth as a child process: started on a free loopback port, stopped when dropped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::chain::quote_tail;
+use crate::child::{end_leftover, quote_tail, spawn};
 use crate::failure::fail;
 
 /// Longest wait for the server's first answer.
@@ -27,22 +27,16 @@ impl World {
     /// Where the port is taken, or the server ends or stays silent.
     pub(crate) fn start(bins: &Path, port: u16, folder: &Path) -> Result<World> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
+        end_leftover(folder, "testworld");
         TcpListener::bind(address).map_err(|error| {
             fail(
                 format!("port {port} on loopback: {error}"),
                 "choose another with --port, or stop what holds it",
             )
         })?;
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let log = folder.join("testworld.log");
-        let out = File::create(&log).with_context(|| log.display().to_string())?;
-        let child = Command::new(bins.join("testworld"))
-            .args(["serve", "--port", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .context("testworld: could not start")?;
+        let mut command = Command::new(bins.join("testworld"));
+        command.args(["serve", "--port", &port.to_string()]);
+        let (child, log) = spawn(&mut command, folder, "testworld")?;
         let mut world = World { child, log };
         world.wait_until_ready(address)?;
         Ok(world)
