@@ -1,0 +1,11 @@
+//! Cube stores: Zarr v3 groups that are laid out first, filled region by region, checked and sealed.
+
+mod check;
+mod read;
+mod spec;
+mod write;
+
+pub use check::{Violation, check};
+pub use read::Cube;
+pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
+pub use write::{CubeWriter, is_sealed};

@@ -1,0 +1,258 @@
+//! Reading a sealed store.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ndarray::{ArrayD, IxDyn};
+use serde_json::{Map, Value, json};
+use zarrs::array::{Array, ArraySubset};
+use zarrs::filesystem::FilesystemStore;
+
+use super::Element;
+use crate::{Error, SCHEMA_VERSION};
+
+/// Root attributes of a store.
+type Attrs = Map<String, Value>;
+
+/// Consolidated metadata: one document per group and variable, by path.
+type Metadata = Map<String, Value>;
+
+/// An open, sealed store.
+pub struct Cube {
+    path: PathBuf,
+    store: Arc<FilesystemStore>,
+    attrs: Attrs,
+    metadata: Metadata,
+}
+
+impl Cube {
+    /// Opens a store of the named schema.
+    ///
+    /// # Errors
+    /// - [`Error::Io`] if it is not there or has no metadata,
+    /// - [`Error::Schema`] if it is of another schema or version,
+    /// - [`Error::Unsealed`] if it was never completed.
+    pub fn open(path: &Path, schema: &str) -> Result<Cube, Error> {
+        let (attrs, metadata) = read_root(path)?;
+        let text =
+            |key: &str| attrs.get(key).map_or("nothing".to_owned(), |v| v.to_string().replace('"', ""));
+        let found = format!("schema {} version {}", text("minicube_schema"), text("schema_version"));
+        let expected = format!("schema {schema} version {SCHEMA_VERSION}");
+        if found != expected {
+            return Err(Error::Schema { path: path.to_owned(), expected, found });
+        }
+        if attrs.get("sealed") != Some(&json!(true)) {
+            return Err(Error::Unsealed { path: path.to_owned() });
+        }
+        let store = FilesystemStore::new(path).map_err(|error| Error::Zarr {
+            path: path.to_owned(),
+            variable: "/".into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Cube { path: path.to_owned(), store: Arc::new(store), attrs, metadata })
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Root attributes.
+    #[must_use]
+    pub fn attrs(&self) -> &Map<String, Value> {
+        &self.attrs
+    }
+
+    /// A root attribute that must be a text.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if it is absent or not a text.
+    pub fn attr_str(&self, key: &str) -> Result<&str, Error> {
+        self.attrs.get(key).and_then(Value::as_str).ok_or_else(|| self.missing(&format!("attribute {key}")))
+    }
+
+    /// A root attribute that must be a number.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if it is absent or not a number.
+    pub fn attr_f64(&self, key: &str) -> Result<f64, Error> {
+        self.attrs.get(key).and_then(Value::as_f64).ok_or_else(|| self.missing(&format!("attribute {key}")))
+    }
+
+    /// Names of all variables, with their groups, sorted.
+    #[must_use]
+    pub fn vars(&self) -> Vec<String> {
+        self.metadata
+            .iter()
+            .filter(|(_, m)| m["node_type"] == "array")
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Whether there is such a variable.
+    #[must_use]
+    pub fn has(&self, var: &str) -> bool {
+        self.metadata.get(var).is_some_and(|m| m["node_type"] == "array")
+    }
+
+    /// Attributes of a variable; empty if there is none.
+    #[must_use]
+    pub fn var_attrs(&self, var: &str) -> Map<String, Value> {
+        self.metadata.get(var).and_then(|m| m["attributes"].as_object()).cloned().unwrap_or_default()
+    }
+
+    /// Shape of a variable.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such variable.
+    pub fn shape(&self, var: &str) -> Result<Vec<u64>, Error> {
+        let shape = self.array_metadata(var)?["shape"].as_array();
+        Ok(shape.into_iter().flatten().filter_map(Value::as_u64).collect())
+    }
+
+    /// Dimension names of a variable.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such variable.
+    pub fn dims_of(&self, var: &str) -> Result<Vec<String>, Error> {
+        let names = self.array_metadata(var)?["dimension_names"].as_array();
+        Ok(names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// Zarr v3 name of a variable's element type, e.g. `float32`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such variable.
+    pub fn dtype(&self, var: &str) -> Result<&str, Error> {
+        Ok(self.array_metadata(var)?["data_type"].as_str().unwrap_or_default())
+    }
+
+    /// Length of a dimension; `s2/time` is that of `time` inside group `s2`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if no variable there has it.
+    pub fn dim(&self, name: &str) -> Result<u64, Error> {
+        let (group, dim) = name.rsplit_once('/').unwrap_or(("", name));
+        self.vars()
+            .iter()
+            .filter(|var| var.rsplit_once('/').map_or("", |(g, _)| g) == group)
+            .find_map(|var| {
+                let axis = self.dims_of(var).ok()?.iter().position(|d| d == dim)?;
+                self.shape(var).ok()?.get(axis).copied()
+            })
+            .ok_or_else(|| self.missing(name))
+    }
+
+    /// Reads a whole variable as stored.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Zarr`] (also for another element type).
+    pub fn read<T: Element>(&self, var: &str) -> Result<ArrayD<T>, Error> {
+        let shape = self.shape(var)?;
+        self.read_region(var, &vec![0; shape.len()], &shape)
+    }
+
+    /// Reads a region as stored.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Shape`] if the region leaves the variable, or [`Error::Zarr`].
+    pub fn read_region<T: Element>(
+        &self,
+        var: &str,
+        start: &[u64],
+        shape: &[u64],
+    ) -> Result<ArrayD<T>, Error> {
+        let full = self.shape(var)?;
+        let inside = start.len() == full.len()
+            && shape.len() == full.len()
+            && (0..full.len()).all(|axis| start[axis] + shape[axis] <= full[axis]);
+        if !inside {
+            return Err(Error::Shape {
+                path: self.path.clone(),
+                variable: var.to_owned(),
+                expected: format!("a region inside {full:?}"),
+                found: format!("start {start:?}, size {shape:?}"),
+            });
+        }
+        let ranges: Vec<Range<u64>> = start.iter().zip(shape).map(|(&from, &len)| from..from + len).collect();
+        let elements: Vec<T> = self
+            .array(var)?
+            .retrieve_array_subset(&ArraySubset::new_with_ranges(&ranges))
+            .map_err(|error| self.zarr_error(var, error))?;
+        let sizes: Vec<usize> = shape.iter().map(|&len| len as usize).collect();
+        ArrayD::from_shape_vec(IxDyn(&sizes), elements).map_err(|error| self.zarr_error(var, error))
+    }
+
+    /// Reads a region as physical values: `_FillValue` becomes NaN, `scale_factor` and `add_offset` are applied.
+    ///
+    /// # Errors
+    /// As [`Cube::read_region`].
+    pub fn read_f32(&self, var: &str, start: &[u64], shape: &[u64]) -> Result<ArrayD<f32>, Error> {
+        let attrs = self.var_attrs(var);
+        let number = |key: &str| attrs.get(key).and_then(Value::as_f64);
+        let fill = number("_FillValue");
+        let scale = number("scale_factor").unwrap_or(1.0);
+        let offset = number("add_offset").unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, reason = "physical values are single precision")]
+        let decode = |stored: f64| {
+            if Some(stored) == fill { f32::NAN } else { (stored * scale + offset) as f32 }
+        };
+        let dtype = self.array_metadata(var)?["data_type"].as_str().unwrap_or_default().to_owned();
+        Ok(match dtype.as_str() {
+            "uint8" => self.read_region::<u8>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+            "uint16" => self.read_region::<u16>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+            "int16" => self.read_region::<i16>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+            "int32" => self.read_region::<i32>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+            "int64" => self.read_region::<i64>(var, start, shape)?.mapv(|v| decode(v as f64)),
+            "float64" => self.read_region::<f64>(var, start, shape)?.mapv(decode),
+            _ => self.read_region::<f32>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+        })
+    }
+
+    /// Reads a whole variable of texts.
+    ///
+    /// # Errors
+    /// As [`Cube::read`].
+    pub fn read_strings(&self, var: &str) -> Result<Vec<String>, Error> {
+        let array = self.array(var)?;
+        array.retrieve_array_subset(&array.subset_all()).map_err(|error| self.zarr_error(var, error))
+    }
+
+    fn array(&self, var: &str) -> Result<Array<FilesystemStore>, Error> {
+        self.array_metadata(var)?;
+        Array::open(self.store.clone(), &format!("/{var}")).map_err(|error| self.zarr_error(var, error))
+    }
+
+    fn array_metadata(&self, var: &str) -> Result<&Value, Error> {
+        self.metadata.get(var).filter(|m| m["node_type"] == "array").ok_or_else(|| self.missing(var))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::Missing { path: self.path.clone(), name: name.to_owned(), found: self.vars().join(", ") }
+    }
+
+    fn zarr_error(&self, var: &str, reason: impl std::fmt::Display) -> Error {
+        Error::Zarr { path: self.path.clone(), variable: var.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// Root attributes and consolidated metadata of a store.
+pub(super) fn read_root(path: &Path) -> Result<(Attrs, Metadata), Error> {
+    let file = path.join("zarr.json");
+    let bytes = fs::read(&file).map_err(Error::io(&file, "read"))?;
+    let mut root: Value = serde_json::from_slice(&bytes).map_err(|error| Error::Zarr {
+        path: path.to_owned(),
+        variable: "/".into(),
+        reason: error.to_string(),
+    })?;
+    let take = |value: &mut Value| match value.take() {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    let attrs = take(&mut root["attributes"]);
+    let metadata = take(&mut root["consolidated_metadata"]["metadata"]);
+    Ok((attrs, metadata))
+}

@@ -1,0 +1,381 @@
+//! Building a store: lay out, write whole shards, check, seal, rename.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn, Slice};
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use zarrs::array::codec::ZstdCodec;
+use zarrs::array::{Array, ArrayBuilder, CodecOptions, data_type};
+use zarrs::filesystem::FilesystemStore;
+use zarrs::group::GroupBuilder;
+use zarrs::node::Node;
+
+use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
+use crate::files::{list_files, partial_path, write_atomic};
+use crate::{Error, SCHEMA_VERSION};
+
+const ZSTD_LEVEL: i32 = 5;
+const PLAN_FILE: &str = ".plan";
+const DONE_FILE: &str = ".done";
+
+/// A store under construction in `<path>.partial`. Regions may be written from many threads, each shard by one.
+pub struct CubeWriter {
+    path: PathBuf,
+    partial: PathBuf,
+    spec: CubeSpec,
+    store: Arc<FilesystemStore>,
+    done: Mutex<BTreeSet<String>>,
+}
+
+/// Whether a sealed store of this plan stands at `path`, so that there is nothing to do.
+#[must_use]
+pub fn is_sealed(path: &Path, plan_hash: &str) -> bool {
+    let Ok(bytes) = fs::read(path.join("zarr.json")) else { return false };
+    let Ok(root) = serde_json::from_slice::<Value>(&bytes) else { return false };
+    let attrs = &root["attributes"];
+    attrs["sealed"] == json!(true)
+        && attrs["plan_hash"] == json!(plan_hash)
+        && attrs["schema_version"] == json!(SCHEMA_VERSION)
+}
+
+impl CubeWriter {
+    /// Lays out the store, or goes on with one that the same plan began and a kill interrupted.
+    ///
+    /// # Errors
+    /// - [`Error::Io`] if the folder cannot be made,
+    /// - [`Error::Missing`] if a variable uses a dimension without a length,
+    /// - [`Error::Zarr`] if the layout is refused by the Zarr library.
+    pub fn create(path: &Path, spec: &CubeSpec, plan_hash: &str) -> Result<CubeWriter, Error> {
+        let partial = partial_path(path);
+        let resumed = fs::read_to_string(partial.join(PLAN_FILE)).is_ok_and(|found| found == plan_hash);
+        if !resumed && partial.exists() {
+            fs::remove_dir_all(&partial).map_err(Error::io(&partial, "remove"))?;
+        }
+        fs::create_dir_all(&partial).map_err(Error::io(&partial, "create"))?;
+        let store = FilesystemStore::new(&partial).map_err(|error| zarr_error(path, "/", error))?;
+        let mut writer = CubeWriter {
+            path: path.to_owned(),
+            partial,
+            spec: spec.clone().attr("plan_hash", plan_hash),
+            store: Arc::new(store),
+            done: Mutex::default(),
+        };
+        if resumed {
+            writer.done = Mutex::new(read_done(&writer.partial));
+        } else {
+            writer.lay_out()?;
+            write_atomic(&writer.partial.join(PLAN_FILE), plan_hash.as_bytes())?;
+        }
+        Ok(writer)
+    }
+
+    /// Writes a region. It must cover whole shards, except where the variable itself ends.
+    ///
+    /// # Errors
+    /// - [`Error::Missing`] if there is no such variable,
+    /// - [`Error::Shape`] if the region is not of whole shards, leaves the variable, or has another element type,
+    /// - [`Error::Zarr`] if the bytes cannot be written.
+    pub fn write<T: Element>(&self, var: &str, start: &[u64], data: ArrayViewD<'_, T>) -> Result<(), Error> {
+        let (spec, shape) = self.lookup(var)?;
+        let unit = file_shape(spec, &shape);
+        let size: Vec<u64> = data.shape().iter().map(|&len| len as u64).collect();
+        self.check_region(spec, &shape, &unit, start, &size, T::DTYPE)?;
+        let array = self.open(var)?;
+        let files: Vec<Vec<u64>> = file_indices(start, &size, &unit);
+        files.par_iter().try_for_each(|index| self.write_file(&array, spec, &unit, index, start, &data))
+    }
+
+    /// Writes a whole one-dimensional variable of texts.
+    ///
+    /// # Errors
+    /// As [`CubeWriter::write`].
+    pub fn write_strings(&self, var: &str, values: &[String]) -> Result<(), Error> {
+        let (spec, shape) = self.lookup(var)?;
+        self.check_region(spec, &shape, &shape, &[0], &[values.len() as u64], DType::String)?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.open(var)?.store_chunk(&[0], values.to_vec()).map_err(|error| zarr_error(&self.path, var, error))
+    }
+
+    /// Whether `key` was marked done, in this run or in the interrupted one before.
+    pub fn is_done(&self, key: &str) -> bool {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Remembers on disk that the regions behind `key` are written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the note cannot be written.
+    pub fn mark_done(&self, key: &str) -> Result<(), Error> {
+        let path = self.partial.join(DONE_FILE);
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| {
+                writeln!(file, "{key}")?;
+                file.sync_data()
+            })
+            .map_err(Error::io(&path, "write"))?;
+        done.insert(key.to_owned());
+        Ok(())
+    }
+
+    /// Consolidates the metadata, checks the layout, marks the store sealed and gives it its name, in place of any
+    /// older store there.
+    ///
+    /// # Errors
+    /// - [`Error::Violations`] if the store breaks its layout,
+    /// - [`Error::Io`] or [`Error::Zarr`] if it cannot be written.
+    pub fn seal(self) -> Result<Cube, Error> {
+        self.consolidate()?;
+        let schema = self.spec.attrs.get("minicube_schema").and_then(Value::as_str).unwrap_or_default();
+        let violations = check(&self.partial, schema)?;
+        if let Some(first) = violations.first() {
+            return Err(Error::Violations {
+                path: self.path,
+                count: violations.len(),
+                first: first.to_string(),
+            });
+        }
+        for file in [DONE_FILE, PLAN_FILE] {
+            let path = self.partial.join(file);
+            if path.exists() {
+                fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+            }
+        }
+        sync_all(&self.partial)?;
+        if self.path.exists() {
+            fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;
+        }
+        fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path, "rename"))?;
+        Cube::open(&self.path, schema)
+    }
+
+    fn lay_out(&self) -> Result<(), Error> {
+        let error = |name: &str, reason: String| Error::Zarr {
+            path: self.path.clone(),
+            variable: name.to_owned(),
+            reason,
+        };
+        let mut root =
+            GroupBuilder::new().build(self.store.clone(), "/").map_err(|e| error("/", e.to_string()))?;
+        *root.attributes_mut() = self.spec.attrs.clone();
+        root.store_metadata().map_err(|e| error("/", e.to_string()))?;
+        let groups: BTreeSet<&str> =
+            self.spec.vars.iter().map(VarSpec::group).filter(|g| !g.is_empty()).collect();
+        for group in groups {
+            GroupBuilder::new()
+                .build(self.store.clone(), &format!("/{group}"))
+                .map_err(|e| error(group, e.to_string()))?
+                .store_metadata()
+                .map_err(|e| error(group, e.to_string()))?;
+        }
+        for var in &self.spec.vars {
+            let shape = self.spec.shape_of(var).ok_or_else(|| Error::Missing {
+                path: self.path.clone(),
+                name: format!("{} of {}", var.dims.join(", "), var.name),
+                found: self.spec.dims.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            })?;
+            self.build_array(var, &shape).map_err(|reason| error(&var.name, reason))?;
+        }
+        Ok(())
+    }
+
+    fn build_array(&self, var: &VarSpec, shape: &[u64]) -> Result<(), String> {
+        let file = file_shape(var, shape);
+        let mut builder = match var.dtype {
+            DType::U8 => ArrayBuilder::new(shape.to_vec(), file, data_type::uint8(), u8::from_f64(var.fill)),
+            DType::U16 => {
+                ArrayBuilder::new(shape.to_vec(), file, data_type::uint16(), u16::from_f64(var.fill))
+            }
+            DType::I16 => {
+                ArrayBuilder::new(shape.to_vec(), file, data_type::int16(), i16::from_f64(var.fill))
+            }
+            DType::I32 => {
+                ArrayBuilder::new(shape.to_vec(), file, data_type::int32(), i32::from_f64(var.fill))
+            }
+            DType::I64 => {
+                ArrayBuilder::new(shape.to_vec(), file, data_type::int64(), i64::from_f64(var.fill))
+            }
+            DType::F32 => {
+                ArrayBuilder::new(shape.to_vec(), file, data_type::float32(), f32::from_f64(var.fill))
+            }
+            DType::F64 => ArrayBuilder::new(shape.to_vec(), file, data_type::float64(), var.fill),
+            DType::String => ArrayBuilder::new(shape.to_vec(), file, data_type::string(), ""),
+        };
+        if var.shard.is_some() {
+            builder.subchunk_shape(chunk_shape(var, shape));
+        }
+        builder
+            .bytes_to_bytes_codecs(vec![Arc::new(ZstdCodec::new(ZSTD_LEVEL, false))])
+            .dimension_names(Some(var.dims.iter().map(String::as_str)))
+            .attributes(var.attrs.clone());
+        let array =
+            builder.build(self.store.clone(), &format!("/{}", var.name)).map_err(|e| e.to_string())?;
+        array.store_metadata().map_err(|e| e.to_string())
+    }
+
+    fn lookup(&self, var: &str) -> Result<(&VarSpec, Vec<u64>), Error> {
+        let missing = || Error::Missing {
+            path: self.path.clone(),
+            name: var.to_owned(),
+            found: self.spec.vars.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        let spec = self.spec.vars.iter().find(|candidate| candidate.name == var).ok_or_else(missing)?;
+        let shape = self.spec.shape_of(spec).ok_or_else(missing)?;
+        Ok((spec, shape))
+    }
+
+    fn check_region(
+        &self,
+        var: &VarSpec,
+        shape: &[u64],
+        unit: &[u64],
+        start: &[u64],
+        size: &[u64],
+        dtype: DType,
+    ) -> Result<(), Error> {
+        let fits = start.len() == shape.len()
+            && size.len() == shape.len()
+            && (0..shape.len()).all(|axis| {
+                let end = start[axis] + size[axis];
+                let whole = unit[axis].max(1);
+                start[axis].is_multiple_of(whole)
+                    && end <= shape[axis]
+                    && (end.is_multiple_of(whole) || end == shape[axis])
+            });
+        if fits && dtype == var.dtype {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            path: self.path.clone(),
+            variable: var.name.clone(),
+            expected: format!("{} in whole shards {unit:?} of {shape:?}", var.dtype.name()),
+            found: format!("{} region at {start:?} of size {size:?}", dtype.name()),
+        })
+    }
+
+    fn open(&self, var: &str) -> Result<Array<FilesystemStore>, Error> {
+        Array::open(self.store.clone(), &format!("/{var}"))
+            .map_err(|error| zarr_error(&self.path, var, error))
+    }
+
+    /// Writes one file (shard or chunk), padded with the fill value where the variable ends.
+    fn write_file<T: Element>(
+        &self,
+        array: &Array<FilesystemStore>,
+        var: &VarSpec,
+        unit: &[u64],
+        index: &[u64],
+        start: &[u64],
+        data: &ArrayViewD<'_, T>,
+    ) -> Result<(), Error> {
+        let from: Vec<usize> =
+            (0..unit.len()).map(|axis| (index[axis] * unit[axis] - start[axis]) as usize).collect();
+        let part = data.slice_each_axis(|axis| {
+            let i = axis.axis.index();
+            Slice::from(from[i]..(from[i] + unit[i] as usize).min(axis.len))
+        });
+        let full: Vec<usize> = unit.iter().map(|&len| len as usize).collect();
+        let elements = if part.shape() == full {
+            part.iter().copied().collect::<Vec<T>>()
+        } else {
+            let mut padded = ArrayD::from_elem(IxDyn(&full), T::from_f64(var.fill));
+            padded.slice_each_axis_mut(|axis| Slice::from(0..part.shape()[axis.axis.index()])).assign(&part);
+            padded.into_raw_vec_and_offset().0
+        };
+        // One thread per shard: with several, the order of the chunks inside a shard is a race.
+        let options = CodecOptions::default().with_concurrent_target(1);
+        array
+            .store_chunk_opt(index, elements, &options)
+            .map_err(|error| zarr_error(&self.path, &var.name, error))
+    }
+
+    /// Adds the consolidated metadata, sorted by path, and the seal to the root's metadata document.
+    fn consolidate(&self) -> Result<(), Error> {
+        let node = Node::open(&self.store, "/").map_err(|error| zarr_error(&self.path, "/", error))?;
+        let consolidated = node.consolidate_metadata().unwrap_or_default();
+        let mut entries: Vec<(String, Value)> = consolidated
+            .into_iter()
+            .map(|(path, metadata)| {
+                let value = serde_json::to_value(metadata).unwrap_or(Value::Null);
+                (path.trim_start_matches('/').to_owned(), value)
+            })
+            .collect();
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        let metadata: Map<String, Value> = entries.into_iter().collect();
+
+        let path = self.partial.join("zarr.json");
+        let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
+        let mut root: Value =
+            serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, "/", error))?;
+        root["attributes"]["sealed"] = json!(true);
+        root["consolidated_metadata"] =
+            json!({"kind": "inline", "must_understand": false, "metadata": metadata});
+        let text = serde_json::to_string_pretty(&root).map_err(|error| zarr_error(&self.path, "/", error))?;
+        write_atomic(&path, text.as_bytes())
+    }
+}
+
+fn zarr_error(path: &Path, variable: &str, reason: impl std::fmt::Display) -> Error {
+    Error::Zarr { path: path.to_owned(), variable: variable.to_owned(), reason: reason.to_string() }
+}
+
+/// Shape of a compressed chunk: what was asked for, cut to the variable, at least one element.
+fn chunk_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
+    shape
+        .iter()
+        .enumerate()
+        .map(|(axis, &len)| var.chunk.get(axis).copied().unwrap_or(len).min(len).max(1))
+        .collect()
+}
+
+/// Shape of a file: a shard of whole chunks, or a chunk.
+fn file_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
+    let chunk = chunk_shape(var, shape);
+    let Some(shard) = &var.shard else { return chunk };
+    (0..shape.len())
+        .map(|axis| {
+            let wanted = shard.get(axis).copied().unwrap_or(shape[axis]).min(shape[axis]).max(1);
+            wanted.div_ceil(chunk[axis]) * chunk[axis]
+        })
+        .collect()
+}
+
+/// Indices of the files that a region touches, in C order.
+fn file_indices(start: &[u64], size: &[u64], unit: &[u64]) -> Vec<Vec<u64>> {
+    let mut indices = vec![Vec::new()];
+    for axis in 0..start.len() {
+        let first = start[axis] / unit[axis];
+        let end = (start[axis] + size[axis]).div_ceil(unit[axis]);
+        indices = indices
+            .into_iter()
+            .flat_map(|prefix: Vec<u64>| {
+                (first..end).map(move |i| prefix.iter().copied().chain([i]).collect::<Vec<u64>>())
+            })
+            .collect();
+    }
+    indices
+}
+
+fn read_done(partial: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(partial.join(DONE_FILE)).unwrap_or_default();
+    // A kill may have cut the last line short: only lines that ended count.
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+}
+
+fn sync_all(folder: &Path) -> Result<(), Error> {
+    let mut files = Vec::new();
+    list_files(folder, &mut files)?;
+    files.par_iter().try_for_each(|path| {
+        fs::File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path, "sync"))
+    })
+}

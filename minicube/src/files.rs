@@ -1,0 +1,131 @@
+//! Files that appear whole or not at all, and their hashes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// Writes `bytes` to `<path>.partial`, syncs and renames, creating parent folders.
+///
+/// # Errors
+/// [`Error::Io`] naming the path; the target is then as it was before.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let partial = partial_path(path);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
+    }
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(source) = written {
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&partial);
+        return Err(Error::Io { path: path.to_owned(), action: "write", source });
+    }
+    fs::rename(&partial, path).map_err(Error::io(path, "rename"))
+}
+
+/// The name under which a file or store is built before it is renamed: `<path>.partial`.
+#[must_use]
+pub fn partial_path(path: &Path) -> PathBuf {
+    append_suffix(path, ".partial")
+}
+
+/// `path` with `suffix` appended to its last component.
+#[must_use]
+pub fn append_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// SHA-256 of a file's content, in hexadecimal.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut buffer).map_err(Error::io(path, "read"))?;
+        if read == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+/// SHA-256 of a folder: over the sorted relative paths of its files and their hashes, so equal trees hash equal.
+///
+/// # Errors
+/// [`Error::Io`] if a file or folder cannot be read.
+pub fn sha256_store(path: &Path) -> Result<String, Error> {
+    let mut files = Vec::new();
+    list_files(path, &mut files)?;
+    let mut names: Vec<(String, PathBuf)> = files
+        .into_iter()
+        .map(|file| (file.strip_prefix(path).unwrap_or(&file).to_string_lossy().replace('\\', "/"), file))
+        .collect();
+    names.sort();
+    let mut hasher = Sha256::new();
+    for (name, file) in names {
+        hasher.update(name.as_bytes());
+        hasher.update([0]);
+        hasher.update(sha256_file(&file)?.as_bytes());
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Every file below a folder, in no particular order.
+pub(crate) fn list_files(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
+        let path = entry.map_err(Error::io(folder, "read"))?.path();
+        if path.is_dir() {
+            list_files(&path, into)?;
+        } else {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+#[must_use]
+pub fn sha256_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_leaves_no_partial() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.txt");
+        write_atomic(&path, b"abc").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+        assert!(!partial_path(&path).exists());
+        // The SHA-256 of "abc" of FIPS 180-2.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_file(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_store_hash_sees_names_and_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        write_atomic(&dir.path().join("s/x/1"), b"1").unwrap();
+        let one = sha256_store(&dir.path().join("s")).unwrap();
+        fs::rename(dir.path().join("s/x/1"), dir.path().join("s/x/2")).unwrap();
+        assert_ne!(one, sha256_store(&dir.path().join("s")).unwrap());
+    }
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod cube;
+mod error;
+mod files;
+mod grid;
+mod location;
+mod manifest;
+pub mod report;
+pub mod run;
+mod space;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+
+pub use chrono::NaiveDate;
+pub use cube::{Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check, is_sealed};
+pub use error::Error;
+pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic};
+pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};
+pub use location::{Location, LocationTable, Split};
+pub use manifest::{FileRef, Outcome, RunManifest, Status, plan_hash};
+pub use space::{Bounds, Epsg, LonLat, Shape, XY};
+pub use time::{CF_DAY_UNITS, Season, TimeAxis, from_cf_day, to_cf_day};
+
+/// Version of every file layout of this workspace; a reader refuses any other.
+pub const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,282 @@
+//! A project's TOML file: `[project]` for all stages, one section for each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Args, Failure};
+
+/// Sections that a project file may have; each is parsed by the stage that owns it.
+const SECTIONS: [&str; 9] =
+    ["project", "sampler", "download", "level1", "level2", "train", "explain", "landtypes", "anomaly"];
+
+/// The `[project]` section, resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Project {
+    /// A short name.
+    pub name: String,
+    /// The project folder, absolute.
+    #[serde(skip)]
+    pub dir: PathBuf,
+    /// First and last year of the data, both inclusive.
+    pub years: [i32; 2],
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectSection {
+    name: String,
+    dir: Option<PathBuf>,
+    years: Option<[i32; 2]>,
+    #[serde(default = "default_seed")]
+    seed: u64,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+impl Project {
+    /// `<dir>/sampler`.
+    #[must_use]
+    pub fn sampler(&self) -> PathBuf {
+        self.dir.join("sampler")
+    }
+
+    /// `<dir>/sampler/locations.parquet`.
+    #[must_use]
+    pub fn locations(&self) -> PathBuf {
+        self.sampler().join("locations.parquet")
+    }
+
+    /// `<dir>/raw`.
+    #[must_use]
+    pub fn raw(&self) -> PathBuf {
+        self.dir.join("raw")
+    }
+
+    /// `<dir>/level1`.
+    #[must_use]
+    pub fn level1(&self) -> PathBuf {
+        self.dir.join("level1")
+    }
+
+    /// `<dir>/level2`.
+    #[must_use]
+    pub fn level2(&self) -> PathBuf {
+        self.dir.join("level2")
+    }
+
+    /// `<dir>/models`.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.dir.join("models")
+    }
+
+    /// `<dir>/explain`.
+    #[must_use]
+    pub fn explain(&self) -> PathBuf {
+        self.dir.join("explain")
+    }
+
+    /// 1 January of the first year.
+    #[must_use]
+    pub fn first_day(&self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(self.years[0], 1, 1).unwrap_or_default()
+    }
+
+    /// 31 December of the last year.
+    #[must_use]
+    pub fn last_day(&self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(self.years[1], 12, 31).unwrap_or_default()
+    }
+}
+
+/// A loaded project file.
+pub struct Config {
+    /// The `[project]` section.
+    pub project: Project,
+    /// Where the file is.
+    pub path: PathBuf,
+    sections: BTreeMap<String, toml::Value>,
+}
+
+impl Config {
+    /// Loads `--config`; `--dir` overrides `[project] dir`. A relative folder counts from the working directory.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file and the key: unreadable file, broken TOML, unknown section or key (with the
+    /// nearest known one), missing name or folder, years out of order.
+    pub fn load(args: &Args) -> Result<Config, Failure> {
+        let path = &args.config;
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::new(format!("{}: cannot read the project file: {error}", path.display()))
+                .hint("give a project file with --config, for example configs/demo-africa.toml")
+        })?;
+        let sections: BTreeMap<String, toml::Value> = toml::from_str(&text)
+            .map_err(|error| Failure::new(format!("{}: {}", path.display(), one_line(&error.to_string()))))?;
+        for name in sections.keys() {
+            if !SECTIONS.contains(&name.as_str()) {
+                return Err(unknown_key(path, "the top level", name, &SECTIONS.map(str::to_owned)));
+            }
+        }
+        let found: ProjectSection = parse_section(path, "project", sections.get("project"), &text)?;
+        let dir = args.dir.clone().or(found.dir).ok_or_else(|| {
+            Failure::new(format!("{}: [project] has no `dir`", path.display()))
+                .hint("add dir = \"data/<name>\" or give --dir")
+        })?;
+        let dir = std::path::absolute(&dir)
+            .map_err(|error| Failure::new(format!("{}: not a usable folder: {error}", dir.display())))?;
+        let years = found.years.unwrap_or([2018, 2021]);
+        if years[0] > years[1] {
+            return Err(Failure::new(format!(
+                "{}: [project] years: expected [first, last], found [{}, {}]",
+                path.display(),
+                years[0],
+                years[1]
+            ))
+            .hint("put the earlier year first"));
+        }
+        let project = Project { name: found.name, dir, years, seed: found.seed };
+        Ok(Config { project, path: path.clone(), sections })
+    }
+
+    /// Whether the file has this section.
+    #[must_use]
+    pub fn has_section(&self, name: &str) -> bool {
+        self.sections.contains_key(name)
+    }
+
+    /// Parses one section; a missing one is the type's default.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file, the section, the key and, for an unknown key, the nearest known one.
+    pub fn section<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, Failure> {
+        if !self.has_section(name) {
+            return Ok(T::default());
+        }
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        parse_section(&self.path, name, self.sections.get(name), &text)
+    }
+}
+
+fn parse_section<T: DeserializeOwned>(
+    path: &Path,
+    name: &str,
+    value: Option<&toml::Value>,
+    text: &str,
+) -> Result<T, Failure> {
+    let value = value.cloned().ok_or_else(|| {
+        Failure::new(format!("{}: section [{name}] is missing", path.display()))
+            .hint("see the shipped files in configs/ for a complete example")
+    })?;
+    value.try_into().map_err(|error: toml::de::Error| {
+        let message = one_line(error.message());
+        if let Some((key, known)) = unknown_field(&message) {
+            let line = line_of_key(text, name, &key).map_or(String::new(), |line| format!(" (line {line})"));
+            return unknown_key(path, &format!("[{name}]{line}"), &key, &known);
+        }
+        Failure::new(format!("{}: [{name}]: {message}", path.display()))
+            .hint("see the shipped files in configs/ for the type of each key")
+    })
+}
+
+fn unknown_key(path: &Path, place: &str, key: &str, known: &[String]) -> Failure {
+    let nearest = known.iter().max_by(|a, b| {
+        strsim::jaro_winkler(a, key)
+            .partial_cmp(&strsim::jaro_winkler(b, key))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let failure = Failure::new(format!("{}: unknown key `{key}` in {place}", path.display()));
+    match nearest {
+        Some(nearest) => failure.hint(format!("did you mean `{nearest}`? known keys: {}", known.join(", "))),
+        None => failure.hint("there are no keys here"),
+    }
+}
+
+/// The key and the known keys of serde's "unknown field" message.
+fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+/// The line, from 1, on which a key stands within a section or one of its sub-tables.
+fn line_of_key(text: &str, section: &str, key: &str) -> Option<usize> {
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.starts_with('[') {
+            let header = line.trim_start_matches('[').split(']').next().unwrap_or_default();
+            inside = header == section || header.starts_with(&format!("{section}."));
+            if inside && header.rsplit('.').next() == Some(key) && header != section {
+                return Some(number + 1);
+            }
+        } else if inside {
+            let name = line.split('=').next().unwrap_or_default().trim().trim_matches('"');
+            let in_table = line.contains(&format!("{key} =")) || line.contains(&format!("{key}="));
+            if name == key || in_table {
+                return Some(number + 1);
+            }
+        }
+    }
+    None
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Section {
+        max_cloud_cover: f64,
+    }
+
+    fn load(text: &str) -> Result<Config, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.toml");
+        fs::write(&path, text).unwrap();
+        let args = Args { config: path, ..Args::default() };
+        let config = Config::load(&args)?;
+        config.section::<Section>("download")?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_wrong_key_names_line_and_nearest_key() {
+        let text = "[project]\nname = \"a\"\ndir = \"d\"\n\n[download]\nmax_cloud_cver = 3\n";
+        let failure = load(text).err().unwrap();
+        assert!(
+            failure.to_string().contains("unknown key `max_cloud_cver` in [download] (line 6)"),
+            "{failure}"
+        );
+        assert!(failure.hint_text().unwrap().contains("did you mean `max_cloud_cover`"));
+    }
+
+    #[test]
+    fn a_wrong_section_names_the_nearest() {
+        let failure = load("[project]\nname = \"a\"\ndir = \"d\"\n[downlod]\n").err().unwrap();
+        assert!(failure.hint_text().unwrap().contains("did you mean `download`"), "{failure:?}");
+    }
+
+    #[test]
+    fn years_must_ascend_and_a_section_may_be_missing() {
+        let failure = load("[project]\nname = \"a\"\ndir = \"d\"\nyears = [2022, 2021]\n").err().unwrap();
+        assert!(failure.to_string().contains("found [2022, 2021]"));
+        let config = load("[project]\nname = \"a\"\ndir = \"d\"\nyears = [2021, 2022]\n").unwrap();
+        assert_eq!(config.section::<Section>("download").unwrap().max_cloud_cover, 0.0);
+        assert_eq!(config.project.last_day().to_string(), "2022-12-31");
+        assert_eq!(config.project.seed, 42);
+    }
+}
