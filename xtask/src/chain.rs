@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::child::{quote_tail, spawn};
 use crate::failure::fail;
+use crate::workspace;
 
 /// One link of the chain.
 pub(crate) struct Stage {
@@ -106,6 +107,16 @@ impl Stage {
                 ),
             )),
         }
+    }
+
+    /// Lets the stage read back and prove what it wrote.
+    ///
+    /// # Errors
+    /// Where it finds a fault.
+    pub(crate) fn verify(&self, bins: &Path, config: &Path, project: &Path) -> Result<()> {
+        let mut command = Command::new(bins.join(self.bin));
+        command.arg("verify").arg("--config").arg(config).arg("--dir").arg(project);
+        workspace::run(&mut command, &format!("{} verify", self.bin))
     }
 
     /// What the stage's manifests say, with the wall time given.

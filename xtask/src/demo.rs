@@ -42,7 +42,8 @@ pub(crate) struct Region {
 /// What the regions' stages did, and whether anything had to be done at all.
 pub(crate) struct Done {
     pub(crate) rows: Vec<(String, Row)>,
-    ran: usize,
+    /// Stages that were not complete before.
+    pub(crate) ran: usize,
 }
 
 /// Runs `demo`.

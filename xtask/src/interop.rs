@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::chain::CHAIN;
 use crate::demo::{region, run_regions};
 use crate::workspace::{root, run, target_dir};
 use crate::{index, python};
@@ -13,6 +14,8 @@ use crate::{index, python};
 const PORT: u16 = 8927;
 
 /// Runs the whole chain on a few cubes, from scratch; the project's folder.
+///
+/// A second run has to find nothing to do, and every stage has to prove its output.
 pub(crate) fn small_chain() -> Result<PathBuf> {
     let out = target_dir()?.join("small-chain");
     if out.exists() {
@@ -22,10 +25,16 @@ pub(crate) fn small_chain() -> Result<PathBuf> {
     let small = region("small", &root().join("tests/interop/small.toml"), PORT, &out)?;
     let folder = small.folder.clone();
     let regions = [small];
-    let done = run_regions(&regions, &crate::demo::build()?, PORT, &out)?;
+    let bins = crate::demo::build()?;
+    let done = run_regions(&regions, &bins, PORT, &out)?;
     index::write(&out, &regions, &done.rows)?;
     let failed: usize = done.rows.iter().map(|(_, row)| row.failed).sum();
-    anyhow::ensure!(failed == 0, "{failed} work units of the small chain failed; see {}", folder.display());
+    ensure!(failed == 0, "{failed} work units of the small chain failed; see {}", folder.display());
+    let again = run_regions(&regions, &bins, PORT, &out)?;
+    ensure!(again.ran == 0, "a second run found {} stages to do", again.ran);
+    for stage in &CHAIN {
+        stage.verify(&bins, &folder.join("project.toml"), &folder)?;
+    }
     Ok(folder)
 }
 
@@ -46,7 +55,7 @@ pub(crate) fn check(project: &Path) -> Result<()> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
         .collect();
     scripts.sort();
-    anyhow::ensure!(!scripts.is_empty(), "no check_*.py in {}", folder.display());
+    ensure!(!scripts.is_empty(), "no check_*.py in {}", folder.display());
     for script in scripts {
         let name = script.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         run(python::script(&script)?.arg(project), &name)?;
