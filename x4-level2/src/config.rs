@@ -1,0 +1,139 @@
+//! What the user wrote: the `[level2]` section of a project file.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Extrapolate;
+
+/// The `[level2]` section.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Steps in a sample.
+    pub steps: usize,
+    /// Days in a step.
+    pub step_days: u32,
+    /// Samples drawn from each cube, with distinct starts.
+    pub samples_per_cube: usize,
+    /// Steps that a forecaster may see; a suggestion that is stored with the samples.
+    pub context_steps: usize,
+    /// Classes of the scene classification that count as a valid view of the ground.
+    pub scl_clear: Vec<u8>,
+    /// Pixels by which clouds and their shadows grow before masking.
+    pub dilate_px: usize,
+    /// The Level-1 band that becomes `nir`: `nir08` (B8A, 20 m) or `nir` (B08, 10 m).
+    pub nir: String,
+    /// Further Level-1 bands, kept under their own names.
+    pub extra_bands: Vec<String>,
+    /// How gaps between valid observations are filled.
+    pub fill: Fill,
+    /// What happens before the first and after the last valid observation of a pixel.
+    pub extrapolate: Extrapolate,
+    /// Import a public dataset instead of deriving from Level 1.
+    pub import: Option<Import>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            steps: 45,
+            step_days: 10,
+            samples_per_cube: 1,
+            context_steps: 9,
+            scl_clear: vec![4, 5, 6, 7],
+            dilate_px: 0,
+            nir: "nir08".into(),
+            extra_bands: Vec::new(),
+            fill: Fill::Linear,
+            extrapolate: Extrapolate::None,
+            import: None,
+        }
+    }
+}
+
+/// How gaps are filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    /// Linear in time between valid observations.
+    Linear,
+}
+
+/// The `[level2.import]` section.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Import {
+    /// The dataset's layout.
+    pub format: Format,
+    /// Files, or folders that are searched with their sub-folders; relative ones count from the working directory.
+    pub input: Vec<PathBuf>,
+    /// Where the cubes go.
+    pub split: SplitRule,
+    /// Share of the places that goes to `train`, with `split = "shares"`.
+    pub train: f64,
+    /// Share that goes to `val`.
+    pub val: f64,
+    /// Share that goes to `test`.
+    pub test: f64,
+    /// Steps that a forecaster may see; by default what the dataset says (a third of the steps where it does not).
+    pub context_steps: Option<usize>,
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Import {
+            format: Format::Earthnet2021,
+            input: Vec::new(),
+            split: SplitRule::Shares,
+            train: 0.8,
+            val: 0.2,
+            test: 0.0,
+            context_steps: None,
+        }
+    }
+}
+
+/// A public dataset's layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// EarthNet2021: `.npz` cubes, whole or in context and target halves.
+    Earthnet2021,
+    /// EarthNet2021x and GreenEarthNet: `.nc` cubes of earthnet-minicuber.
+    Greenearthnet,
+}
+
+impl Format {
+    /// Extension of its files.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Earthnet2021 => "npz",
+            Format::Greenearthnet => "nc",
+        }
+    }
+
+    /// The `source` attribute of its stores.
+    #[must_use]
+    pub fn source(self) -> &'static str {
+        match self {
+            Format::Earthnet2021 => "earthnet2021",
+            Format::Greenearthnet => "greenearthnet",
+        }
+    }
+}
+
+/// Which split an imported cube goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitRule {
+    /// By the shares `train`, `val`, `test`: the places in the order of a hash of their name, cut at the shares.
+    Shares,
+    /// All to `train`; forecasters can be scored on it like on any other split.
+    Train,
+    /// All to `val`.
+    Val,
+    /// All to `test`.
+    Test,
+}

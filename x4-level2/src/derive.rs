@@ -1,0 +1,208 @@
+//! One tile of Level 1 to one store of Level 2.
+
+use std::path::Path;
+
+use minicube::{CubeWriter, DType, from_cf_day};
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde_json::Map;
+
+use crate::level1::{DailySeries, Level1, Static};
+use crate::plan::{CubeRef, Settings, Unit};
+use crate::starts::draw_starts;
+use crate::store::{
+    Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_maps, write_static, write_weather,
+};
+use crate::weather::{STATISTICS, step_statistics};
+use crate::{Error, FillPlan, Steps, usable_steps};
+
+/// Where the samples of a unit begin.
+struct Draw<'a> {
+    cube: &'a CubeRef,
+    /// Number of the cube's first sample in the store, and the steps of its samples.
+    first: usize,
+    windows: Vec<Steps>,
+}
+
+/// Derives the samples of `cubes` and seals them as one store. A store that a kill interrupted is gone on with.
+///
+/// Memory: per thread one cube of Level 1 as stored and the samples' maps of one cube.
+///
+/// # Errors
+/// [`Error::ShortSeries`] if the acquisitions do not cover a sample, [`Error::Shared`] if a store cannot be read or
+/// written.
+pub(crate) fn derive_tile(
+    path: &Path,
+    cubes: &[CubeRef],
+    unit: &Unit,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<(), Error> {
+    let level1 = Level1::open(path)?;
+    let draws = draw(&level1, path, cubes, settings)?;
+    let samples = samples(&level1, &draws)?;
+    let series = cubes.iter().map(|cube| level1.daily(cube.index)).collect::<Result<Vec<_>, _>>()?;
+    let statics = level1.statics();
+    let layout = layout(&level1, &samples, &series, &statics, unit, settings);
+    let writer = CubeWriter::create(&unit.path(folder), &layout.spec(), &unit.hash(settings))?;
+
+    if !writer.is_done("coordinates") {
+        write_coordinates(&writer, &samples)?;
+        write_series(&writer, &draws, &series, settings.steps)?;
+        writer.mark_done("coordinates")?;
+    }
+    draws
+        .par_iter()
+        .try_for_each(|draw| derive_cube(&level1, draw, &samples, &statics, &writer, settings))?;
+    writer.seal()?;
+    Ok(())
+}
+
+fn draw<'a>(
+    level1: &Level1,
+    path: &Path,
+    cubes: &'a [CubeRef],
+    settings: &Settings,
+) -> Result<Vec<Draw<'a>>, Error> {
+    let usable = usable_steps(settings.years, &level1.days, settings.step_days, settings.steps);
+    let wanted = settings.steps + settings.samples_per_cube - 1;
+    if usable.len < wanted {
+        return Err(Error::ShortSeries {
+            path: path.to_owned(),
+            expected: wanted,
+            found: usable.len,
+            step_days: settings.step_days,
+        });
+    }
+    let windows = |cube: &CubeRef| {
+        draw_starts(&usable, settings.steps, settings.samples_per_cube, settings.seed, cube.seed)
+            .into_iter()
+            .map(|start| usable.window(start, settings.steps))
+            .collect()
+    };
+    let draws = cubes.iter().enumerate();
+    Ok(draws
+        .map(|(i, cube)| Draw { cube, first: i * settings.samples_per_cube, windows: windows(cube) })
+        .collect())
+}
+
+fn samples(level1: &Level1, draws: &[Draw<'_>]) -> Result<Vec<Sample>, Error> {
+    let centres = level1.centres()?;
+    let (xc, yc) = level1.pixel_centres()?;
+    let mut samples = Vec::new();
+    for draw in draws {
+        let index = draw.cube.index;
+        for &steps in &draw.windows {
+            samples.push(Sample {
+                id: format!("{}_{}", draw.cube.id, from_cf_day(steps.first_day).format("%Y%m%d")),
+                cube_id: draw.cube.id.clone(),
+                lon: centres[index].0,
+                lat: centres[index].1,
+                steps,
+                xc: xc.row(index).to_vec(),
+                yc: yc.row(index).to_vec(),
+            });
+        }
+    }
+    Ok(samples)
+}
+
+fn layout(
+    level1: &Level1,
+    samples: &[Sample],
+    series: &[DailySeries],
+    statics: &[(String, DType, Map<String, serde_json::Value>)],
+    unit: &Unit,
+    settings: &Settings,
+) -> Layout {
+    let weather = series.first().into_iter().flatten().flat_map(|(name, daily)| {
+        STATISTICS.map(|stat| {
+            let mut attrs = daily.attrs.clone();
+            attrs.remove("cell_methods");
+            attrs.insert("long_name".into(), format!("{stat} of {name} over the days of the step").into());
+            WeatherVar { name: format!("{name}_{stat}"), attrs, window: None }
+        })
+    });
+    let statics = statics.iter().cloned();
+    let mut attrs = Map::new();
+    attrs.insert("fill".into(), serde_json::json!(settings.fill));
+    attrs.insert("extrapolate".into(), serde_json::json!(settings.extrapolate));
+    attrs.insert("scl_clear".into(), serde_json::json!(settings.scl_clear));
+    Layout {
+        tile: unit.tile.clone(),
+        epsg: level1.epsg,
+        source: "minicube",
+        samples: samples.len(),
+        steps: settings.steps,
+        step_days: settings.step_days,
+        rows: level1.size.0,
+        cols: level1.size.1,
+        context_steps: settings.context_steps,
+        bands: settings.bands.iter().map(|(name, _)| name.clone()).collect(),
+        weather: weather.collect(),
+        statics: statics.map(|(name, dtype, attrs)| StaticVar { name, dtype, attrs }).collect(),
+        attrs,
+    }
+}
+
+/// Statistics per step of all weather variables of all samples.
+fn write_series(
+    writer: &CubeWriter,
+    draws: &[Draw<'_>],
+    series: &[DailySeries],
+    steps: usize,
+) -> Result<(), Error> {
+    let samples = draws.iter().map(|draw| draw.windows.len()).sum();
+    for name in series.first().into_iter().flat_map(DailySeries::keys) {
+        let mut statistics = STATISTICS.map(|_| Array2::from_elem((samples, steps), f32::NAN));
+        for (draw, series) in draws.iter().zip(series) {
+            let Some(daily) = series.get(name) else { continue };
+            for (k, window) in draw.windows.iter().enumerate() {
+                let found = step_statistics(&daily.days, &daily.values, window);
+                for (values, series) in statistics.iter_mut().zip(found.series()) {
+                    values.row_mut(draw.first + k).assign(&ndarray::aview1(series));
+                }
+            }
+        }
+        for (stat, values) in STATISTICS.iter().zip(statistics) {
+            write_weather(writer, &format!("{name}_{stat}"), &values.into_dyn())?;
+        }
+    }
+    Ok(())
+}
+
+/// Masks, fills and writes the samples of one cube that are not written yet.
+fn derive_cube(
+    level1: &Level1,
+    draw: &Draw<'_>,
+    samples: &[Sample],
+    statics: &[(String, DType, Map<String, serde_json::Value>)],
+    writer: &CubeWriter,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let pending: Vec<usize> = (draw.first..draw.first + draw.windows.len())
+        .filter(|&sample| !writer.is_done(&samples[sample].id))
+        .collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let (names, bands): (Vec<String>, Vec<String>) = settings.bands.iter().cloned().unzip();
+    let observations =
+        level1.observations(draw.cube.index, &bands, &settings.scl_clear, settings.dilate_px)?;
+    for sample in pending {
+        let plan = FillPlan::new(&level1.days, samples[sample].steps, settings.extrapolate);
+        let (rows, cols) = level1.size;
+        let filled = plan.fill(rows * cols, bands.len(), |time, pixels, valid, values| {
+            observations.load(time, pixels, valid, values);
+        });
+        write_maps(writer, sample, level1.size, &names, &filled)?;
+        for (name, dtype, _) in statics {
+            match level1.read_static(name, *dtype, draw.cube.index)? {
+                Static::Classes(values) => write_static(writer, name, sample, values.view())?,
+                Static::Numbers(values) => write_static(writer, name, sample, values.view())?,
+            }
+        }
+        writer.mark_done(&samples[sample].id)?;
+    }
+    Ok(())
+}

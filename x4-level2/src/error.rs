@@ -1,0 +1,133 @@
+//! What can go wrong between Level 1, or a public dataset, and Level 2.
+
+use std::path::PathBuf;
+
+use minicube::run::Failure;
+
+/// A failure of this stage. [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A shared file could not be read or written.
+    #[error(transparent)]
+    Shared(#[from] minicube::Error),
+    /// A key of `[level2]` has a value that makes no sense.
+    #[error("[level2] {key}: expected {expected}, found {found}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// What would make sense.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// There is nothing to work on.
+    #[error("{path}: no {what}", path = path.display())]
+    NoInput {
+        /// The folder or pattern.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The acquisitions do not cover a sample.
+    #[error("{path}: expected at least {expected} steps of {step_days} days, found {found}", path = path.display())]
+    ShortSeries {
+        /// The Level-1 store.
+        path: PathBuf,
+        /// Steps of a sample.
+        expected: usize,
+        /// Steps that acquisitions cover within the project's years.
+        found: usize,
+        /// Days in a step.
+        step_days: i32,
+    },
+    /// A cube of a Level-1 store is not in the location table.
+    #[error("{path}: location {id} is not in {table}", path = path.display(), table = table.display())]
+    UnknownLocation {
+        /// The Level-1 store.
+        path: PathBuf,
+        /// The location.
+        id: String,
+        /// The location table.
+        table: PathBuf,
+    },
+    /// A variable of an input is missing or of another form.
+    #[error("{path}: variable {variable}: expected {expected}, found {found}", path = path.display())]
+    Variable {
+        /// The file.
+        path: PathBuf,
+        /// The variable.
+        variable: String,
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// An input cannot be read at all.
+    #[error("{path}: cannot be read as {format}: {reason}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The format it should have.
+        format: &'static str,
+        /// What the reader says.
+        reason: String,
+    },
+    /// A file's name does not follow its dataset's rule.
+    #[error("{path}: expected a name like {expected}", path = path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The rule.
+        expected: &'static str,
+    },
+    /// A context file without its target, or the reverse.
+    #[error("{path}: the other half {missing} is missing", path = path.display())]
+    Unpaired {
+        /// The half that is there.
+        path: PathBuf,
+        /// The name of the other half.
+        missing: String,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, in one line.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Shared(error) => return error.hint(),
+            Error::Setting { key: "nir", .. } => {
+                "nir = \"nir08\" is B8A (20 m), nir = \"nir\" is B08 (10 m): take the one that Level 1 has".into()
+            }
+            Error::Setting { .. } => "the keys and their defaults are listed in x4-level2/README.md".into(),
+            Error::NoInput { what: "level-1 stores", .. } => {
+                "run x3-level1 first, or import a public dataset with [level2.import]".into()
+            }
+            Error::NoInput { .. } => "give files or folders in [level2.import] input, or with --input".into(),
+            Error::ShortSeries { .. } => {
+                "lower [level2] steps, or fetch more years: [project] years must cover the acquisitions".into()
+            }
+            Error::UnknownLocation { .. } => {
+                "the location table was made again since Level 1: run x2-downloader and x3-level1 again".into()
+            }
+            Error::Variable { .. } => {
+                "the layout that is expected is described in x4-level2/README.md; is [level2] or `format` right?".into()
+            }
+            Error::Unreadable { .. } => {
+                "the file may be truncated: compare its size with the source and fetch it again".into()
+            }
+            Error::Name { .. } => "keep the names of the published files, they carry place and date".into(),
+            Error::Unpaired { .. } => {
+                "a context_ and a target_ file of the same name make one cube: fetch both".into()
+            }
+        })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let hint = error.hint();
+        Failure::of(&error, hint)
+    }
+}

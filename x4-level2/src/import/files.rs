@@ -1,0 +1,185 @@
+//! Which files make which cube, and which cube goes where.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use minicube::{Split, sha256_bytes};
+use serde::Serialize;
+
+use super::{earthnet2021, greenearthnet};
+use crate::Error;
+use crate::config::{Format, Import, SplitRule};
+use crate::plan::{Source, Unit};
+
+/// The cubes of one store.
+#[derive(Debug, Serialize)]
+pub struct ImportUnit {
+    /// The dataset's layout.
+    pub format: Format,
+    /// Steps that a forecaster may see, where the user says so.
+    pub context_steps: Option<usize>,
+    /// The cubes, by id.
+    pub cubes: Vec<ImportCube>,
+}
+
+/// One cube: a file, or a context and a target file.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportCube {
+    /// The published name, without `context_` or `target_` and the extension.
+    pub id: String,
+    /// Sentinel-2 tile, where the name tells.
+    pub tile: String,
+    /// The name without its dates: cubes of one place share their split.
+    pub place: String,
+    /// The file, or the context file and the target file.
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
+    /// Sizes of the files, bytes.
+    pub sizes: Vec<u64>,
+}
+
+type Units = (Vec<Unit>, Vec<(String, String)>);
+
+/// Finds the files, pairs them, looks into each and deals the cubes to splits. Cubes that cannot be used are returned
+/// with the reason.
+///
+/// # Errors
+/// [`Error::Setting`] for wrong shares, [`Error::NoInput`] where nothing is found, and the first cube's error where no
+/// cube can be used.
+pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
+    let shares = [import.train, import.val, import.test];
+    if shares.iter().any(|share| !(0.0..=1.0).contains(share))
+        || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6
+    {
+        return Err(Error::Setting {
+            key: "import",
+            expected: "train + val + test = 1, none below 0",
+            found: format!("{shares:?}"),
+        });
+    }
+    let mut files = Vec::new();
+    for input in &import.input {
+        let before = files.len();
+        find(input, import.format.extension(), &mut files)?;
+        if files.len() == before {
+            let what = if import.format == Format::Earthnet2021 { ".npz files" } else { ".nc files" };
+            return Err(Error::NoInput { path: input.clone(), what });
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::NoInput { path: "[level2.import] input".into(), what: "files or folders" });
+    }
+    files.sort();
+    files.dedup();
+
+    let found = match import.format {
+        Format::Earthnet2021 => earthnet2021::cubes(&files),
+        Format::Greenearthnet => greenearthnet::cubes(&files),
+    };
+    let mut usable: Vec<ImportCube> = Vec::new();
+    let mut unusable = Vec::new();
+    let mut first_error = None;
+    for cube in found {
+        let looked = cube.and_then(|cube| {
+            match import.format {
+                Format::Earthnet2021 => earthnet2021::inspect(&cube)?,
+                Format::Greenearthnet => greenearthnet::inspect(&cube)?,
+            }
+            Ok(cube)
+        });
+        match looked {
+            Ok(cube) => usable.push(cube),
+            Err(error) => {
+                let hint = error.hint().map_or(String::new(), |hint| format!(" ({hint})"));
+                unusable.push(("input".to_owned(), format!("{error}{hint}")));
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if usable.is_empty()
+        && let Some(error) = first_error
+    {
+        return Err(error);
+    }
+    Ok((units(import, usable), unusable))
+}
+
+fn units(import: &Import, cubes: Vec<ImportCube>) -> Vec<Unit> {
+    let splits = deal(import, &cubes);
+    let mut stores: BTreeMap<(Split, String), Vec<ImportCube>> = BTreeMap::new();
+    for cube in cubes {
+        let split = splits.get(&cube.place).copied().unwrap_or(Split::Train);
+        stores.entry((split, cube.tile.clone())).or_default().push(cube);
+    }
+    let unit = |((split, tile), mut cubes): ((Split, String), Vec<ImportCube>)| {
+        cubes.sort_by(|a, b| a.id.cmp(&b.id));
+        let source = ImportUnit { format: import.format, context_steps: import.context_steps, cubes };
+        Unit { split, tile, source: Source::Import(source) }
+    };
+    stores.into_iter().map(unit).collect()
+}
+
+/// The split of every place. With shares, the places are put in the order of a hash of their name and cut at the
+/// shares: even three places are dealt as asked, and cubes of one place stay together whatever their dates.
+fn deal(import: &Import, cubes: &[ImportCube]) -> BTreeMap<String, Split> {
+    let mut places: Vec<(String, String)> =
+        cubes.iter().map(|cube| (sha256_bytes(cube.place.as_bytes()), cube.place.clone())).collect();
+    places.sort();
+    places.dedup();
+    let cut = |share: f64| (share * places.len() as f64).round() as usize;
+    let (train, val) = (cut(import.train), cut(import.train + import.val));
+    let split = |rank: usize| match import.split {
+        SplitRule::Train => Split::Train,
+        SplitRule::Val => Split::Val,
+        SplitRule::Test => Split::Test,
+        SplitRule::Shares if rank < train => Split::Train,
+        SplitRule::Shares if rank < val => Split::Val,
+        SplitRule::Shares => Split::Test,
+    };
+    places.iter().enumerate().map(|(rank, (_, place))| (place.clone(), split(rank))).collect()
+}
+
+/// A file itself, or the files of an extension in a folder and its sub-folders.
+fn find(path: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let io = |source| minicube::Error::Io { path: path.to_owned(), action: "read", source };
+    if !std::fs::metadata(path).map_err(io)?.is_dir() {
+        found.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.is_dir() || path.extension().is_some_and(|found| found == extension) {
+            find(&path, extension, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sizes of files, 0 where they cannot be told.
+pub(super) fn sizes(files: &[PathBuf]) -> Vec<u64> {
+    files.iter().map(|file| std::fs::metadata(file).map_or(0, |metadata| metadata.len())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cube(id: &str, place: &str) -> ImportCube {
+        ImportCube { id: id.into(), tile: "29SND".into(), place: place.into(), files: vec![], sizes: vec![] }
+    }
+
+    #[test]
+    fn three_places_are_dealt_two_to_one_and_dates_stay_together() {
+        let cubes: Vec<ImportCube> = ["a", "b", "c"]
+            .iter()
+            .flat_map(|place| [cube(&format!("{place}1"), place), cube(&format!("{place}2"), place)])
+            .collect();
+        let units = units(&Import::default(), cubes.clone());
+        let names: Vec<String> = units.iter().map(Unit::name).collect();
+        assert_eq!(names, ["train/29SND", "val/29SND"]);
+        let Source::Import(train) = &units[0].source else { panic!("an import") };
+        assert_eq!(train.cubes.len(), 4);
+        let all = Import { split: SplitRule::Test, ..Import::default() };
+        assert!(deal(&all, &cubes).values().all(|&split| split == Split::Test));
+    }
+}

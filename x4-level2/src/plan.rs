@@ -1,0 +1,318 @@
+//! What will run: settings checked, inputs found, one unit a store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use minicube::run::{self, Failure, Project};
+use minicube::{Location, LocationTable, NaiveDate, Split, plan_hash, sha256_file};
+use serde::Serialize;
+
+use crate::import::{ImportUnit, plan_import};
+use crate::level1::Level1;
+use crate::{Config, Error, Extrapolate, Fill, Format};
+
+/// A checked configuration and its work.
+#[derive(Serialize)]
+pub struct Plan {
+    /// The settings, all defaults filled.
+    pub settings: Settings,
+    /// One entry a store to be made, in a fixed order.
+    pub units: Vec<Unit>,
+    /// Inputs that cannot be used, with the reason.
+    pub unusable: Vec<(String, String)>,
+    /// The output folder, `<dir>/level2`.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// The location table, if there is one.
+    #[serde(skip)]
+    pub table: Option<LocationTable>,
+}
+
+/// Settings that every sample depends on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    /// Version of this crate: another one may give other bytes.
+    pub version: &'static str,
+    /// The project's seed.
+    pub seed: u64,
+    /// First and last day of the project.
+    pub years: (NaiveDate, NaiveDate),
+    /// Steps in a sample.
+    pub steps: usize,
+    /// Days in a step.
+    pub step_days: i32,
+    /// Samples drawn from each cube.
+    pub samples_per_cube: usize,
+    /// Steps that a forecaster may see.
+    pub context_steps: usize,
+    /// Scene classes that are valid.
+    pub scl_clear: Vec<u8>,
+    /// Pixels by which clouds grow.
+    pub dilate_px: usize,
+    /// Level-2 band names with the Level-1 bands they come from.
+    pub bands: Vec<(String, String)>,
+    /// Gap filling.
+    pub fill: Fill,
+    /// Ends of the series.
+    pub extrapolate: Extrapolate,
+}
+
+/// One store to be made.
+#[derive(Serialize)]
+pub struct Unit {
+    /// Split.
+    pub split: Split,
+    /// Tile: the store is `<split>/<tile>.zarr`.
+    pub tile: String,
+    /// What it is made from.
+    pub source: Source,
+}
+
+/// What a store is made from.
+#[derive(Serialize)]
+pub enum Source {
+    /// Cubes of a Level-1 store.
+    Level1 {
+        /// The store.
+        #[serde(skip)]
+        path: PathBuf,
+        /// Hash of its metadata, which name its plan and its scenes.
+        metadata_sha256: String,
+        /// The cubes.
+        cubes: Vec<CubeRef>,
+    },
+    /// Files of a public dataset.
+    Import(ImportUnit),
+}
+
+/// A cube of a Level-1 store.
+#[derive(Clone, Debug, Serialize)]
+pub struct CubeRef {
+    /// Its place in the store.
+    pub index: usize,
+    /// Its location.
+    pub id: String,
+    /// The location's seed.
+    pub seed: i64,
+}
+
+impl Unit {
+    /// `<split>/<tile>`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.split, self.tile)
+    }
+
+    /// The store, below the output folder.
+    #[must_use]
+    pub fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(self.split.name()).join(format!("{}.zarr", self.tile))
+    }
+
+    /// Identity of the store's content.
+    #[must_use]
+    pub fn hash(&self, settings: &Settings) -> String {
+        plan_hash(&(settings, self))
+    }
+
+    /// Number of samples in the store.
+    #[must_use]
+    pub fn samples(&self, settings: &Settings) -> usize {
+        match &self.source {
+            Source::Level1 { cubes, .. } => cubes.len() * settings.samples_per_cube,
+            Source::Import(import) => import.cubes.len(),
+        }
+    }
+}
+
+impl Plan {
+    /// Checks the `[level2]` section and finds the inputs.
+    ///
+    /// # Errors
+    /// A [`Failure`] for a wrong setting, an unreadable Level-1 store or location table, or where no input is usable.
+    pub fn resolve(config: &Config, project: &Project) -> Result<Plan, Failure> {
+        let settings = settings(config, project)?;
+        let folder = project.level2();
+        if let Some(import) = &config.import {
+            let (units, unusable) = plan_import(import)?;
+            return Ok(Plan { settings, units, unusable, folder, table: None });
+        }
+        let table_path = project.locations();
+        let table = if table_path.exists() { Some(LocationTable::read(&table_path)?) } else { None };
+        if table.is_none() {
+            tracing::warn!(path = %table_path.display(), "no location table: every cube goes to the training split");
+        }
+        let (units, unusable) = level1_units(&project.level1(), table.as_ref(), &table_path, &settings)?;
+        Ok(Plan { settings, units, unusable, folder, table })
+    }
+
+    /// Loads a project file and resolves its `[level2]` section.
+    ///
+    /// # Errors
+    /// As [`Plan::resolve`] and [`run::Config::load`].
+    pub fn load(args: &run::Args) -> Result<Plan, Failure> {
+        let file = run::Config::load(args)?;
+        Plan::resolve(&file.section::<Config>("level2")?, &file.project)
+    }
+
+    /// As [`Plan::load`], for an import whose format and inputs may be given beside the project file.
+    ///
+    /// # Errors
+    /// As [`Plan::load`].
+    pub fn load_import(args: &run::Args, format: Option<Format>, input: &[PathBuf]) -> Result<Plan, Failure> {
+        let file = run::Config::load(args)?;
+        let mut config = file.section::<Config>("level2")?;
+        let import = config.import.get_or_insert_default();
+        import.format = format.unwrap_or(import.format);
+        if !input.is_empty() {
+            import.input = input.to_vec();
+        }
+        Plan::resolve(&config, &file.project)
+    }
+
+    /// Identity of all stores together.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        plan_hash(&self.units.iter().map(|unit| unit.hash(&self.settings)).collect::<Vec<_>>())
+    }
+
+    /// The plan as text: what would be made, and how large it is before compression.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{:<24} {:>8}  {}\n", "store", "samples", "from");
+        for unit in &self.units {
+            let from = match &unit.source {
+                Source::Level1 { path, .. } => path.display().to_string(),
+                Source::Import(import) => format!("{} {} files", import.cubes.len(), import.format.source()),
+            };
+            text.push_str(&format!("{:<24} {:>8}  {from}\n", unit.name(), unit.samples(&self.settings)));
+        }
+        for (unit, reason) in &self.unusable {
+            text.push_str(&format!("unusable: {unit}: {reason}\n"));
+        }
+        let settings = &self.settings;
+        let samples: usize = self.units.iter().map(|unit| unit.samples(settings)).sum();
+        text.push_str(&format!(
+            "{samples} samples of {} steps of {} days into {}",
+            settings.steps,
+            settings.step_days,
+            self.folder.display()
+        ));
+        text
+    }
+}
+
+fn settings(config: &Config, project: &Project) -> Result<Settings, Error> {
+    let check = |good: bool, key, expected, found: String| {
+        if good { Ok(()) } else { Err(Error::Setting { key, expected, found }) }
+    };
+    let (steps, context) = (config.steps, config.context_steps);
+    check((2..=10_000).contains(&steps), "steps", "2 to 10000", steps.to_string())?;
+    check((1..=366).contains(&config.step_days), "step_days", "1 to 366", config.step_days.to_string())?;
+    check(config.samples_per_cube >= 1, "samples_per_cube", "at least 1", "0".into())?;
+    check(
+        (1..steps).contains(&context),
+        "context_steps",
+        "at least 1 and fewer than steps",
+        context.to_string(),
+    )?;
+    check(
+        !config.scl_clear.is_empty() && config.scl_clear.iter().all(|class| (1..=11).contains(class)),
+        "scl_clear",
+        "classes of 1 to 11",
+        format!("{:?}", config.scl_clear),
+    )?;
+    check(config.dilate_px <= 64, "dilate_px", "0 to 64", config.dilate_px.to_string())?;
+    let mut bands: Vec<(String, String)> =
+        ["blue", "green", "red"].map(|band| (band.into(), band.into())).into();
+    bands.push(("nir".into(), config.nir.clone()));
+    for extra in &config.extra_bands {
+        let new = !bands.iter().any(|(name, _)| name == extra);
+        check(new, "extra_bands", "bands beside blue, green, red and nir", extra.clone())?;
+        bands.push((extra.clone(), extra.clone()));
+    }
+    Ok(Settings {
+        version: env!("CARGO_PKG_VERSION"),
+        seed: project.seed,
+        years: (project.first_day(), project.last_day()),
+        steps,
+        step_days: config.step_days as i32,
+        samples_per_cube: config.samples_per_cube,
+        context_steps: context,
+        scl_clear: config.scl_clear.clone(),
+        dilate_px: config.dilate_px,
+        bands,
+        fill: config.fill,
+        extrapolate: config.extrapolate,
+    })
+}
+
+type Units = (Vec<Unit>, Vec<(String, String)>);
+
+/// One unit for each split of each Level-1 store; tiles of the table without a store are unusable.
+fn level1_units(
+    folder: &Path,
+    table: Option<&LocationTable>,
+    table_path: &Path,
+    settings: &Settings,
+) -> Result<Units, Error> {
+    let mut units = Vec::new();
+    let mut tiles = Vec::new();
+    let known: Option<BTreeMap<&str, &Location>> =
+        table.map(|table| table.locations.iter().map(|location| (location.id.as_str(), location)).collect());
+    for path in stores(folder) {
+        let level1 = Level1::open(&path)?;
+        let tile = level1.tile()?;
+        for (name, band) in &settings.bands {
+            if !level1.has_band(band) {
+                let key = if name == "nir" { "nir" } else { "extra_bands" };
+                let expected = "a band of Level 1";
+                let found = format!("`{band}` (bands of {}: {})", path.display(), level1.band_names());
+                return Err(Error::Setting { key, expected, found });
+            }
+        }
+        let metadata_sha256 = sha256_file(&path.join("zarr.json"))?;
+        let mut splits: BTreeMap<Split, Vec<CubeRef>> = BTreeMap::new();
+        for (index, id) in level1.ids.iter().enumerate() {
+            let (split, seed) = match &known {
+                None => (Split::Train, index as i64),
+                Some(known) => {
+                    let location = known.get(id.as_str()).ok_or_else(|| Error::UnknownLocation {
+                        path: path.clone(),
+                        id: id.clone(),
+                        table: table_path.to_owned(),
+                    })?;
+                    (location.split, location.seed)
+                }
+            };
+            splits.entry(split).or_default().push(CubeRef { index, id: id.clone(), seed });
+        }
+        for (split, cubes) in splits {
+            let source =
+                Source::Level1 { path: path.clone(), metadata_sha256: metadata_sha256.clone(), cubes };
+            units.push(Unit { split, tile: tile.clone(), source });
+        }
+        tiles.push(tile);
+    }
+    if units.is_empty() {
+        return Err(Error::NoInput { path: folder.to_owned(), what: "level-1 stores" });
+    }
+    let absent = table.map(LocationTable::tiles).unwrap_or_default();
+    let unusable = absent
+        .into_keys()
+        .filter(|tile| !tiles.contains(tile))
+        .map(|tile| (tile, "the location table has it, Level 1 has not".to_owned()))
+        .collect();
+    Ok((units, unusable))
+}
+
+/// The Zarr stores in a folder, by name.
+pub(crate) fn stores(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "zarr"))
+        .collect();
+    paths.sort();
+    paths
+}

@@ -1,0 +1,154 @@
+//! The loop: every store of the plan that is not sealed yet, then the files about all of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use minicube::run::{Ctx, Failure, Finish, Run};
+use minicube::{Outcome, Split, is_sealed};
+
+use crate::Error;
+use crate::derive::derive_tile;
+use crate::import::import_unit;
+use crate::normalise::{statistics, write_statistics};
+use crate::plan::{Plan, Source, Unit, stores};
+use crate::report::{Balance, report};
+use crate::splits::{split_rows, splits_plan_hash, write_splits};
+
+/// Makes all stores of the plan that belong to this shard, and, once every store of the plan is there,
+/// `normalisation.json`, `splits.parquet` and the report.
+///
+/// # Errors
+/// A [`Failure`] where the disk is full, an output cannot be written, or not one store could be made. Single stores
+/// that could not be made are outcomes, and the exit code is then 1.
+pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
+    let mut run = Run::start("x4-level2", plan.settings.version, ctx, plan, plan.settings.seed);
+    for (unit, reason) in &plan.unusable {
+        run.outcome(Outcome::failed(unit, reason));
+    }
+    let mine: Vec<&Unit> =
+        plan.units.iter().enumerate().filter(|(i, _)| ctx.mine(*i)).map(|(_, unit)| unit).collect();
+    let progress = ctx.progress("level 2", mine.len() as u64);
+    let mut first_error = None;
+    let mut made = 0;
+    for unit in &mine {
+        progress.set_message(unit.name());
+        let path = unit.path(&plan.folder);
+        if is_sealed(&path, &unit.hash(&plan.settings)) {
+            run.outcome(Outcome::skipped(unit.name(), "done before"));
+            made += 1;
+        } else {
+            let clock = Instant::now();
+            match make(unit, plan) {
+                Ok(remark) => {
+                    let bytes = bytes_below(&path);
+                    let outcome = Outcome::ok(unit.name(), clock.elapsed().as_secs_f64(), bytes);
+                    run.outcome(Outcome { reason: remark, ..outcome });
+                    run.output(&path);
+                    made += 1;
+                }
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(unit = unit.name(), %error, "store not made");
+                    run.outcome(Outcome::failed(unit.name(), error.to_string()));
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish();
+    if let (0, Some(error)) = (made, first_error) {
+        return Err(error.into());
+    }
+    for path in leftovers(plan) {
+        let reason = "left over from another plan: delete it, or it would be trained on";
+        run.outcome(Outcome::failed(path.display().to_string(), reason));
+    }
+    note_inputs(&mut run, &mine);
+    let report = summarise(plan, &mut run)?;
+    run.finish(&plan.folder, report)
+}
+
+fn make(unit: &Unit, plan: &Plan) -> Result<Option<String>, Error> {
+    match &unit.source {
+        Source::Level1 { path, cubes, .. } => {
+            derive_tile(path, cubes, unit, &plan.settings, &plan.folder).map(|()| None)
+        }
+        Source::Import(import) => import_unit(import, unit, &plan.settings, &plan.folder),
+    }
+}
+
+/// With a full disk every further store would fail as well.
+fn is_fatal(error: &Error) -> bool {
+    matches!(error, Error::Shared(minicube::Error::Io { source, .. })
+        if source.kind() == std::io::ErrorKind::StorageFull)
+}
+
+/// What is about all stores; only once all of them are there, so that the last shard to finish does it.
+fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Report>, Failure> {
+    let sealed = |unit: &&Unit| is_sealed(&unit.path(&plan.folder), &unit.hash(&plan.settings));
+    let (there, expected) = (plan.units.iter().filter(sealed).count(), plan.units.len());
+    if there < expected {
+        run.note("waiting_for_stores", expected - there);
+        return Ok(None);
+    }
+    let paths: Vec<(Split, PathBuf)> =
+        plan.units.iter().map(|unit| (unit.split, unit.path(&plan.folder))).collect();
+    let (splits, normalisation) =
+        (plan.folder.join("splits.parquet"), plan.folder.join("normalisation.json"));
+    let done = splits_plan_hash(&splits).is_some_and(|found| found == plan.hash()) && normalisation.exists();
+    if !done {
+        let train = paths.iter().filter(|(split, _)| *split == Split::Train);
+        let train: Vec<PathBuf> = train.map(|(_, path)| path.clone()).collect();
+        write_statistics(&normalisation, &statistics(&train)?)?;
+        write_splits(&splits, &split_rows(&paths)?, plan.table.as_ref(), &plan.hash())?;
+        run.output(&normalisation);
+        run.output(&splits);
+    }
+    let balance = Balance::of(&paths)?;
+    for (split, samples) in &balance.samples {
+        run.note(&format!("samples_{split}"), *samples);
+    }
+    run.note("season_share_of_frames", balance.frame_shares_text());
+    run.note("share_masked", (balance.share_masked * 1e4).round() / 1e4);
+    if run.nothing_done() && plan.folder.join("report.html").exists() {
+        return Ok(None);
+    }
+    Ok(Some(report(plan, &paths, &balance)?))
+}
+
+fn note_inputs(run: &mut Run, units: &[&Unit]) {
+    let mut seen: Vec<&Path> = Vec::new();
+    for unit in units {
+        match &unit.source {
+            Source::Level1 { path, .. } => {
+                let metadata = path.join("zarr.json");
+                if !seen.contains(&path.as_path()) {
+                    seen.push(path);
+                    run.input(&metadata);
+                }
+            }
+            Source::Import(import) => {
+                import.cubes.iter().flat_map(|cube| &cube.files).for_each(|file| run.input(file))
+            }
+        }
+    }
+}
+
+/// Sealed stores in the output folder that the plan does not know.
+fn leftovers(plan: &Plan) -> Vec<PathBuf> {
+    let known: Vec<PathBuf> = plan.units.iter().map(|unit| unit.path(&plan.folder)).collect();
+    let all = Split::ALL.iter().flat_map(|split| stores(&plan.folder.join(split.name())));
+    all.filter(|path| !known.contains(path)).collect()
+}
+
+fn bytes_below(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
