@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod clouds;
+mod config;
+mod error;
+mod http;
+mod ledger;
+mod plan;
+mod raster;
+mod report;
+mod run;
+mod source;
+mod tiff;
+mod verify;
+
+pub use config::{Bearer, Download, Era5, Smap};
+pub use error::Error;
+pub use ledger::{Row, State};
+pub use plan::{Cell, CloudRule, Place, Plan, Sentinel2Plan, TilePlan};
+pub use run::{estimate, run};
+pub use verify::{status, verify};

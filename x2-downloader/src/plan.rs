@@ -1,0 +1,312 @@
+//! What will run: the section checked, the locations read, the tiles with their wanted cells.
+
+use std::path::PathBuf;
+
+use minicube::run::{Config, Failure, Project};
+use minicube::{Bounds, Epsg, Location, LocationTable, NaiveDate};
+use serde::{Serialize, Serializer};
+use url::Url;
+
+use crate::config::{Bearer, Download};
+use crate::{Error, ledger};
+
+/// The resolved plan. Serialised it is the identity of the raw data: settings of the network and absolute paths are
+/// not part of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The project.
+    pub project: Project,
+    /// First day of the data.
+    pub first: NaiveDate,
+    /// Last day of the data.
+    pub last: NaiveDate,
+    /// The tiles, ascending by id.
+    pub tiles: Vec<TilePlan>,
+    /// What is fetched of Sentinel-2; `None` if no assets are wanted.
+    pub sentinel2: Option<Sentinel2Plan>,
+    /// Listing of the SMAP granules.
+    #[serde(serialize_with = "identity")]
+    pub smap: Option<Url>,
+    /// Listing of the ERA5 files.
+    #[serde(serialize_with = "identity")]
+    pub era5_listing: Option<Url>,
+    /// ERA5 files.
+    pub era5: Vec<Place>,
+    /// Elevation rasters.
+    pub dem: Vec<Place>,
+    /// Land-cover rasters.
+    pub landcover: Vec<Place>,
+    #[serde(skip)]
+    pub(crate) network: Network,
+}
+
+/// One Sentinel-2 tile and what is wanted of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TilePlan {
+    /// Tile id.
+    pub id: String,
+    /// UTM zone.
+    pub epsg: Epsg,
+    /// West, south, east, north of all cells, degrees; west > east across the antimeridian.
+    pub search_box: [f64; 4],
+    /// The wanted cells, ascending by id.
+    pub cells: Vec<Cell>,
+}
+
+/// A wanted cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// Location id.
+    pub id: String,
+    /// Extent, UTM metres.
+    pub bounds: Bounds,
+}
+
+/// What is fetched of Sentinel-2.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sentinel2Plan {
+    /// The STAC API.
+    #[serde(serialize_with = "identity_of_url")]
+    pub stac: Url,
+    /// Its collection.
+    pub collection: String,
+    /// Asset keys without `scl`.
+    pub assets: Vec<String>,
+    /// Cloud limit of a scene, percent.
+    pub max_cloud_cover: f64,
+    /// Rule for leaving out cloudy blocks; `None` to fetch all.
+    pub cloud_rule: Option<CloudRule>,
+}
+
+/// When a block is clear enough to be fetched.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CloudRule {
+    /// Scene classes that count as clear.
+    pub clear_classes: Vec<u8>,
+    /// Share of clear pixels that some cube must exceed within the block.
+    pub min_clear_fraction: f64,
+}
+
+/// An address or a local file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// An address.
+    #[serde(serialize_with = "identity_of_url")]
+    Remote(Url),
+    /// A local path; only its name belongs to the plan's identity.
+    #[serde(serialize_with = "name_of_path")]
+    Local(PathBuf),
+}
+
+/// How requests are made; has no influence on the data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Network {
+    pub(crate) connections: usize,
+    pub(crate) retries: u32,
+    pub(crate) timeout_s: f64,
+    pub(crate) stall_s: f64,
+    pub(crate) coalesce_gap_bytes: u64,
+    pub(crate) header_bytes: u64,
+    /// Host and token.
+    pub(crate) bearer: Option<(String, String)>,
+}
+
+impl Plan {
+    /// Reads the section and the location table and checks both.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the key, or the table, with a hint.
+    pub fn load(config: &Config) -> Result<Plan, Failure> {
+        let section: Download = config.section("download")?;
+        let table = LocationTable::read(&config.project.locations())?;
+        Ok(Plan::new(config.project.clone(), &section, &table)?)
+    }
+
+    /// Resolves a section for the given locations.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with all problems at once.
+    pub fn new(project: Project, section: &Download, table: &LocationTable) -> Result<Plan, Error> {
+        let mut problems = Vec::new();
+        let mut url = |key: &str, text: &str| match Url::parse(text) {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) => Some(url),
+            _ => {
+                problems.push(format!("{key}: expected an http(s) address, found `{}`", without_query(text)));
+                None
+            }
+        };
+        let stac = if section.assets.is_empty() { None } else { url("stac", &section.stac) };
+        let smap = section.smap.as_ref().and_then(|smap| url("smap.listing", &smap.listing));
+        let era5 = section.era5.clone().unwrap_or_default();
+        let era5_listing = era5.listing.as_ref().and_then(|listing| url("era5.listing", listing));
+        check(section, table, &mut problems);
+        let bearer = section.bearer.as_ref().and_then(|bearer| match token(bearer) {
+            Ok(token) => Some((bearer.host.clone(), token)),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        });
+        let mut places = |key: &str, texts: &[String]| -> Vec<Place> {
+            let found: Vec<Place> = texts.iter().map(|text| place(text)).collect();
+            for place in &found {
+                if let Place::Local(path) = place
+                    && !path.is_file()
+                {
+                    problems.push(format!("{key}: no file {}", path.display()));
+                }
+            }
+            let mut names: Vec<String> = found.iter().map(Place::name).collect();
+            names.sort();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                problems.push(format!("{key}: two files are named {}", twice[0]));
+            }
+            found
+        };
+        let era5 = places("era5.files", &era5.files);
+        let dem = places("dem", &section.dem);
+        let landcover = places("landcover", &section.landcover);
+        if !problems.is_empty() {
+            return Err(Error::Config { problems: problems.join("; ") });
+        }
+        let cloud_rule = section.skip_cloudy_blocks.then(|| CloudRule {
+            clear_classes: section.clear_classes.clone(),
+            min_clear_fraction: section.min_clear_fraction,
+        });
+        let sentinel2 = stac.map(|stac| Sentinel2Plan {
+            stac,
+            collection: section.collection.clone(),
+            assets: section.assets.iter().filter(|asset| *asset != "scl").cloned().collect(),
+            max_cloud_cover: section.max_cloud_cover,
+            cloud_rule,
+        });
+        let tiles = table.tiles().into_iter().map(|(id, locations)| tile(id, &locations)).collect();
+        let (first, last) = (project.first_day(), project.last_day());
+        let network = Network {
+            connections: section.connections,
+            retries: section.retries,
+            timeout_s: section.timeout_s,
+            stall_s: section.stall_s,
+            coalesce_gap_bytes: section.coalesce_gap_bytes,
+            header_bytes: section.header_bytes,
+            bearer,
+        };
+        Ok(Plan { project, first, last, tiles, sentinel2, smap, era5_listing, era5, dem, landcover, network })
+    }
+}
+
+impl Place {
+    /// File name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Place::Remote(url) => {
+                url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or("").to_owned()
+            }
+            Place::Local(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+fn check(section: &Download, table: &LocationTable, problems: &mut Vec<String>) {
+    let mut expect = |ok: bool, problem: String| {
+        if !ok {
+            problems.push(problem);
+        }
+    };
+    expect(!table.locations.is_empty(), "the location table is empty".into());
+    for asset in &section.assets {
+        expect(ledger::is_safe_name(asset), format!("assets: expected an asset key, found `{asset}`"));
+    }
+    let (cover, clear) = (section.max_cloud_cover, section.min_clear_fraction);
+    expect((0.0..=100.0).contains(&cover), format!("max_cloud_cover: expected 0 to 100, found {cover}"));
+    expect((0.0..1.0).contains(&clear), format!("min_clear_fraction: expected 0 to below 1, found {clear}"));
+    let classes = &section.clear_classes;
+    expect(
+        classes.iter().all(|c| (1..=11).contains(c)),
+        format!("clear_classes: expected 1 to 11, found {classes:?}"),
+    );
+    let connections = section.connections;
+    expect((1..=256).contains(&connections), format!("connections: expected 1 to 256, found {connections}"));
+    for (key, value) in [("timeout_s", section.timeout_s), ("stall_s", section.stall_s)] {
+        expect((0.01..=86_400.0).contains(&value), format!("{key}: expected 0.01 to 86400, found {value}"));
+    }
+    let header = section.header_bytes;
+    expect(
+        (512..=1 << 24).contains(&header),
+        format!("header_bytes: expected 512 to 16777216, found {header}"),
+    );
+}
+
+fn token(bearer: &Bearer) -> Result<String, String> {
+    let token = match (&bearer.env, &bearer.file) {
+        (Some(name), None) => {
+            std::env::var(name).map_err(|_| format!("bearer.env: variable {name} is not set"))?
+        }
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .map_err(|error| format!("bearer.file: cannot read {}: {error}", path.display()))?,
+        _ => return Err("bearer: expected either env or file".into()),
+    };
+    Ok(token.trim().to_owned())
+}
+
+fn place(text: &str) -> Place {
+    match Url::parse(text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => Place::Remote(url),
+        _ => Place::Local(PathBuf::from(text)),
+    }
+}
+
+fn tile(id: String, locations: &[&Location]) -> TilePlan {
+    let mut cells: Vec<Cell> =
+        locations.iter().map(|l| Cell { id: l.id.clone(), bounds: l.bounds }).collect();
+    cells.sort_by(|a, b| a.id.cmp(&b.id));
+    let epsg = locations.first().map_or(Epsg::WGS84, |location| location.epsg);
+    TilePlan { id, epsg, search_box: search_box(locations), cells }
+}
+
+/// The box of all outlines in degrees; where there are no outlines, of the centres and 0.02° around.
+fn search_box(locations: &[&Location]) -> [f64; 4] {
+    let mut points: Vec<(f64, f64)> =
+        locations.iter().flat_map(|l| &l.polygon).map(|point| (point.lon, point.lat)).collect();
+    if points.is_empty() {
+        let corners = [(-0.02, -0.02), (0.02, 0.02)];
+        points = locations.iter().flat_map(|l| corners.map(|(x, y)| (l.lon + x, l.lat + y))).collect();
+    }
+    let range = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+    };
+    let (south, north) = range(&mut points.iter().map(|p| p.1));
+    let (mut west, mut east) = range(&mut points.iter().map(|p| p.0));
+    if east - west > 180.0 {
+        west = range(&mut points.iter().map(|p| p.0).filter(|lon| *lon > 0.0)).0;
+        east = range(&mut points.iter().map(|p| p.0).filter(|lon| *lon <= 0.0)).1;
+    }
+    [west, south, east, north]
+}
+
+/// An address as part of an identity: no credentials, no query, and no port on this machine, where a server started
+/// twice gets another one.
+fn identity_text(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    let port = url.port().filter(|_| !local).map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
+fn identity<S: Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(identity_text).serialize(serializer)
+}
+
+fn identity_of_url<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&identity_text(url))
+}
+
+fn name_of_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn without_query(text: &str) -> &str {
+    text.split('?').next().unwrap_or_default()
+}

@@ -1,0 +1,315 @@
+//! The loop: search the tiles, fetch every unit that is not complete, join the ledger, write the report.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::{StreamExt, stream};
+use minicube::run::{Ctx, Failure, Finish, Run, human_bytes};
+use minicube::{NaiveDate, Outcome, plan_hash, write_atomic};
+use tokio::runtime::{Builder, Runtime};
+use url::Url;
+
+use crate::Error;
+use crate::http::{Http, plain};
+use crate::ledger::{Part, merge, parts_folder, sealed_parts};
+use crate::plan::{Place, Plan, TilePlan};
+use crate::report::Summary;
+use crate::source::files::{Folder, Format, want_of};
+use crate::source::scenes::Scene;
+use crate::source::{era5, sentinel2, smap};
+
+/// How a unit ended, and the bytes of blocks and files that this run fetched for it.
+pub(crate) struct Unit {
+    pub(crate) outcome: Outcome,
+    pub(crate) payload: u64,
+}
+
+impl Unit {
+    pub(crate) fn skipped(unit: &str, reason: &str) -> Unit {
+        Unit { outcome: Outcome::skipped(unit, reason), payload: 0 }
+    }
+}
+
+/// One thing to fetch.
+enum Job {
+    Scene(Arc<TilePlan>, Box<Scene>),
+    SmapDay(Url, NaiveDate),
+    Era5,
+    Rasters(&'static str, Vec<Place>),
+}
+
+/// Fetches what is missing. With `refresh` the catalogue is asked again; without, its answer of an earlier run with
+/// the same question stands, so that a run that is complete makes no request at all.
+///
+/// # Errors
+/// A [`Failure`] if the catalogue does not answer or has nothing, the network is down, or the disk is full. Single
+/// scenes, blocks or files that cannot be had are failed outcomes and rows in the ledger.
+pub fn run(plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Finish, Failure> {
+    let raw = plan.project.raw();
+    let mut record = Run::start("x2-downloader", env!("CARGO_PKG_VERSION"), ctx, plan, plan.project.seed);
+    record.input(&plan.project.locations());
+    let marker = Marker::of(plan, ctx);
+    if !refresh && marker.stands()? {
+        for name in unit_names(plan, ctx) {
+            record.outcome(Outcome::skipped(name, "was complete"));
+        }
+        return record.finish(&raw, None);
+    }
+    let runtime = runtime(ctx)?;
+    let http = Arc::new(Http::new(&plan.network)?);
+    let units = runtime.block_on(fetch_all(&http, plan, ctx, refresh))?;
+
+    let mut summary = Summary::default();
+    let ledger = merge(&raw, |part| summary.add(part))?;
+    record.output(&ledger);
+    let complete = units.iter().all(|unit| unit.outcome.status != minicube::Status::Failed);
+    let payload: u64 = units.iter().map(|unit| unit.payload).sum();
+    for unit in units {
+        record.outcome(unit.outcome);
+    }
+    let traffic = &http.traffic;
+    let received = traffic.bytes.load(Ordering::Relaxed);
+    record.note("requests", traffic.requests.load(Ordering::Relaxed));
+    record.note("retries", traffic.retries.load(Ordering::Relaxed));
+    record.note("received_bytes", received);
+    record.note("payload_floor_bytes", payload);
+    if payload > 0 {
+        record.note("received_over_floor", (received as f64 / payload as f64 * 1e4).round() / 1e4);
+    }
+    if complete {
+        marker.set()?;
+    }
+    record.finish(&raw, Some(summary.page(plan, received, payload)))
+}
+
+/// The scenes, blocks, requests and bytes that a run would cost; nothing is fetched but the search and the headers of
+/// one scene a tile, by which the others are judged. What is on the disk already and what clouds will save is not
+/// taken off.
+///
+/// # Errors
+/// As [`run`].
+pub fn estimate(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
+    let runtime = runtime(ctx)?;
+    let http = Http::new(&plan.network)?;
+    let mut lines = vec![format!(
+        "{:<8} {:>6} {:>7} {:>9} {:>9} {:>10}",
+        "tile", "cells", "scenes", "blocks", "requests", "at most"
+    )];
+    let mut total = sentinel2::Cost::default();
+    let mine = |index: &usize| ctx.mine(*index);
+    for tile in (0..plan.tiles.len()).filter(mine).map(|index| &plan.tiles[index]) {
+        let Some(wanted) = &plan.sentinel2 else { break };
+        let scenes = runtime.block_on(sentinel2::find_scenes(&http, plan, tile, false))?;
+        let mut cost = sentinel2::Cost::default();
+        if let Some(scene) = scenes.get(scenes.len() / 2) {
+            match runtime.block_on(sentinel2::estimate(&http, wanted, tile, scene)) {
+                Ok(one) => {
+                    cost.blocks = one.blocks * scenes.len();
+                    cost.requests = one.requests * scenes.len();
+                    cost.bytes = one.bytes * scenes.len() as u64;
+                }
+                Err(crate::http::Stop::Fatal(error)) => return Err(error.into()),
+                Err(crate::http::Stop::Gap(reason) | crate::http::Stop::Later(reason)) => {
+                    lines.push(format!("  no estimate for {}: {reason}", tile.id));
+                }
+            }
+        }
+        let bytes = human_bytes(cost.bytes);
+        let (cells, found) = (tile.cells.len(), scenes.len());
+        lines.push(format!(
+            "{:<8} {cells:>6} {found:>7} {:>9} {:>9} {bytes:>10}",
+            tile.id, cost.blocks, cost.requests
+        ));
+        total.blocks += cost.blocks;
+        total.requests += cost.requests;
+        total.bytes += cost.bytes;
+    }
+    lines.push(format!(
+        "Sentinel-2: {} blocks, {} requests, at most {} (before clouds are left out)",
+        total.blocks,
+        total.requests,
+        human_bytes(total.bytes)
+    ));
+    if let Some(listing) = &plan.smap {
+        let days = days(plan).len();
+        lines.push(format!("SMAP: {days} days, {} granules at 8 a day, from {}", days * 8, plain(listing)));
+    }
+    if let Some(listing) = &plan.era5_listing {
+        lines.push(format!("ERA5: the .nc files of {:?} from {}", plan.project.years, plain(listing)));
+    }
+    for (name, places) in [("ERA5", &plan.era5), ("DEM", &plan.dem), ("land cover", &plan.landcover)] {
+        if !places.is_empty() {
+            lines.push(format!("{name}: {}", places.iter().map(Place::name).collect::<Vec<_>>().join(", ")));
+        }
+    }
+    lines.push(format!("plan {}", plan_hash(plan)));
+    Ok(Finish::text_only(lines.join("\n")))
+}
+
+fn runtime(ctx: &Ctx) -> Result<Runtime, Error> {
+    Builder::new_multi_thread()
+        .worker_threads(ctx.threads.clamp(1, 8))
+        .max_blocking_threads(ctx.threads.max(2) * 2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Setup(error.to_string()))
+}
+
+async fn fetch_all(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Vec<Unit>, Error> {
+    let (jobs, mut units) = jobs(http, plan, ctx, refresh).await?;
+    let progress = ctx.progress("download", jobs.len() as u64);
+    let plan = Arc::new(plan.clone());
+    let mut running = stream::iter(jobs)
+        .map(|job| {
+            let (http, plan) = (Arc::clone(http), Arc::clone(&plan));
+            let task = tokio::spawn(async move { job.fetch(&http, &plan).await });
+            async move { task.await.map_err(|error| Error::Setup(error.to_string()))? }
+        })
+        .buffer_unordered(http.settings.connections);
+    while let Some(unit) = running.next().await {
+        let unit = unit?;
+        progress.inc(1);
+        progress.set_message(human_bytes(http.traffic.bytes.load(Ordering::Relaxed)));
+        units.push(unit);
+    }
+    progress.finish();
+    units.sort_by(|a, b| a.outcome.unit.cmp(&b.outcome.unit));
+    Ok(units)
+}
+
+/// Everything that belongs to this shard, and the outcomes of tiles that have no scenes.
+async fn jobs(
+    http: &Arc<Http>,
+    plan: &Plan,
+    ctx: &Ctx,
+    refresh: bool,
+) -> Result<(Vec<Job>, Vec<Unit>), Error> {
+    let (mut jobs, mut empty) = (Vec::new(), Vec::new());
+    let tiles: Vec<&TilePlan> = mine(&plan.tiles, ctx);
+    if let Some(wanted) = &plan.sentinel2 {
+        let progress = ctx.progress("search", tiles.len() as u64);
+        let found: Vec<(&TilePlan, Result<Vec<Scene>, Error>)> = stream::iter(tiles.iter().copied())
+            .map(|tile| {
+                let progress = progress.clone();
+                async move {
+                    let scenes = sentinel2::find_scenes(http, plan, tile, refresh).await;
+                    progress.inc(1);
+                    (tile, scenes)
+                }
+            })
+            .buffered(http.settings.connections)
+            .collect()
+            .await;
+        progress.finish();
+        for (tile, scenes) in found {
+            let scenes = scenes?;
+            if scenes.is_empty() {
+                empty.push(Unit { outcome: Outcome::failed(&tile.id, "no scenes"), payload: 0 });
+            }
+            let tile = Arc::new(tile.clone());
+            jobs.extend(scenes.into_iter().map(|scene| Job::Scene(Arc::clone(&tile), Box::new(scene))));
+        }
+        if jobs.is_empty() && !tiles.is_empty() {
+            return Err(Error::NoScenes {
+                collection: wanted.collection.clone(),
+                first: plan.first.to_string(),
+                last: plan.last.to_string(),
+                max_cloud_cover: wanted.max_cloud_cover,
+                tiles: tiles.iter().map(|tile| tile.id.as_str()).collect::<Vec<_>>().join(", "),
+            });
+        }
+    }
+    if let Some(listing) = &plan.smap {
+        jobs.extend(mine(&days(plan), ctx).into_iter().map(|day| Job::SmapDay(listing.clone(), *day)));
+    }
+    if ctx.mine(0) {
+        if plan.era5_listing.is_some() || !plan.era5.is_empty() {
+            jobs.push(Job::Era5);
+        }
+        for (name, places) in [("dem", &plan.dem), ("landcover", &plan.landcover)] {
+            if !places.is_empty() {
+                jobs.push(Job::Rasters(name, places.clone()));
+            }
+        }
+    }
+    Ok((jobs, empty))
+}
+
+impl Job {
+    async fn fetch(self, http: &Arc<Http>, plan: &Plan) -> Result<Unit, Error> {
+        match self {
+            Job::Scene(tile, scene) => sentinel2::fetch_scene(http, plan, &tile, &scene).await,
+            Job::SmapDay(listing, day) => smap::fetch_day(http, plan, &listing, day).await,
+            Job::Era5 => era5::fetch(http, plan).await,
+            Job::Rasters(source, places) => {
+                let raw = plan.project.raw();
+                let (unit, folder) = (source.to_owned(), source.to_owned());
+                let unit =
+                    Folder { source, unit, folder, day: String::new(), format: Format::Any, raw: &raw };
+                let want = want_of(&places);
+                if unit.is_complete(&want) {
+                    return Ok(Unit::skipped(source, "was complete"));
+                }
+                unit.fetch(http, want, places).await
+            }
+        }
+    }
+}
+
+fn mine<'a, T>(all: &'a [T], ctx: &Ctx) -> Vec<&'a T> {
+    all.iter().enumerate().filter(|(index, _)| ctx.mine(*index)).map(|(_, one)| one).collect()
+}
+
+/// Days of the project on which there can be SMAP granules.
+fn days(plan: &Plan) -> Vec<NaiveDate> {
+    const FIRST_DAY_OF_SMAP: (i32, u32, u32) = (2015, 3, 31);
+    let (year, month, day) = FIRST_DAY_OF_SMAP;
+    let first = NaiveDate::from_ymd_opt(year, month, day).map_or(plan.first, |start| plan.first.max(start));
+    first.iter_days().take_while(|day| *day <= plan.last).collect()
+}
+
+/// The note that a plan was fetched completely, so that nothing has to be asked again.
+struct Marker {
+    path: PathBuf,
+    raw: PathBuf,
+    hash: String,
+}
+
+impl Marker {
+    fn of(plan: &Plan, ctx: &Ctx) -> Marker {
+        let raw = plan.project.raw();
+        let name = ctx
+            .shard_name()
+            .map_or("complete".to_owned(), |shard| format!("complete.{}", shard.replace('/', "of")));
+        Marker { path: parts_folder(&raw).join(name), raw, hash: plan_hash(plan) }
+    }
+
+    /// Whether the plan was complete and every file still stands with its length.
+    fn stands(&self) -> Result<bool, Error> {
+        let same = std::fs::read_to_string(&self.path).is_ok_and(|hash| hash == self.hash);
+        if !same || !self.raw.join("ledger.parquet").is_file() {
+            return Ok(false);
+        }
+        let parts = sealed_parts(&self.raw)?;
+        Ok(parts.iter().all(|path| Part::read(path).is_some_and(|part| part.files_stand(&self.raw))))
+    }
+
+    fn set(&self) -> Result<(), Error> {
+        Ok(write_atomic(&self.path, self.hash.as_bytes())?)
+    }
+}
+
+/// What a complete run says it skipped.
+fn unit_names(plan: &Plan, ctx: &Ctx) -> Vec<String> {
+    let mut names: Vec<String> =
+        mine(&plan.tiles, ctx).into_iter().map(|tile| format!("s2 {}", tile.id)).collect();
+    let wanted = [
+        ("smap", plan.smap.is_some()),
+        ("era5", plan.era5_listing.is_some() || !plan.era5.is_empty()),
+        ("dem", !plan.dem.is_empty()),
+        ("landcover", !plan.landcover.is_empty()),
+    ];
+    names.extend(wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name.to_owned()));
+    names
+}

@@ -1,0 +1,9 @@
+//! The sources, one file each. Every unit (a scene, a day, a kind of file) ends in a sealed part of the ledger.
+
+pub(crate) mod era5;
+pub(crate) mod files;
+pub(crate) mod listing;
+pub(crate) mod scenes;
+pub(crate) mod sentinel2;
+pub(crate) mod smap;
+pub(crate) mod stac;

@@ -1,0 +1,69 @@
+//! Which blocks lie under the wanted cubes, and which requests fetch them.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use minicube::Bounds;
+
+use super::Header;
+
+/// A request: neighbouring blocks in one byte range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Bytes of the remote file.
+    pub(crate) bytes: Range<u64>,
+    /// The blocks inside, by ascending offset.
+    pub(crate) blocks: Vec<usize>,
+}
+
+/// Pixels (rows, columns) that a cell needs. Where an edge of the cell falls on a pixel edge nothing is added; else
+/// the cut pixel is taken and one more, so that any resampling finds its neighbours.
+pub(crate) fn wanted_area(header: &Header, cell: &Bounds) -> (Range<usize>, Range<usize>) {
+    let span = |from: f64, to: f64, len: usize| {
+        let low = if (from - from.round()).abs() < 1e-6 { from.round() } else { from.floor() - 1.0 };
+        let high = if (to - to.round()).abs() < 1e-6 { to.round() } else { to.ceil() + 1.0 };
+        let clip = |value: f64| value.clamp(0.0, len as f64) as usize;
+        clip(low)..clip(high)
+    };
+    let (origin, pixel) = (header.origin, header.pixel);
+    let rows = span((origin.y - cell.y_max) / pixel.y, (origin.y - cell.y_min) / pixel.y, header.height);
+    let cols = span((cell.x_min - origin.x) / pixel.x, (cell.x_max - origin.x) / pixel.x, header.width);
+    (rows, cols)
+}
+
+/// The blocks that share a pixel with a cell.
+pub(crate) fn blocks_under(header: &Header, cell: &Bounds) -> BTreeSet<usize> {
+    let (rows, cols) = wanted_area(header, cell);
+    if rows.is_empty() || cols.is_empty() {
+        return BTreeSet::new();
+    }
+    let down = rows.start / header.block_height..=(rows.end - 1) / header.block_height;
+    let across = cols.start / header.block_width..=(cols.end - 1) / header.block_width;
+    down.flat_map(|row| across.clone().map(move |col| (row, col)))
+        .map(|(row, col)| row * header.blocks_across() + col)
+        .collect()
+}
+
+/// Joins blocks whose gap is at most `gap` bytes into requests of at most `limit` bytes (a single block may be
+/// longer). Absent blocks are left out.
+pub(crate) fn coalesce(header: &Header, blocks: &BTreeSet<usize>, gap: u64, limit: u64) -> Vec<Span> {
+    let mut present: Vec<(u64, u64, usize)> = blocks
+        .iter()
+        .filter_map(|&block| header.span(block).map(|(at, len)| (at, at + len, block)))
+        .collect();
+    present.sort_unstable();
+    let mut spans: Vec<Span> = Vec::new();
+    for (from, to, block) in present {
+        match spans.last_mut() {
+            Some(last)
+                if from <= last.bytes.end.saturating_add(gap)
+                    && to.saturating_sub(last.bytes.start) <= limit =>
+            {
+                last.bytes.end = last.bytes.end.max(to);
+                last.blocks.push(block);
+            }
+            _ => spans.push(Span { bytes: from..to, blocks: vec![block] }),
+        }
+    }
+    spans
+}
