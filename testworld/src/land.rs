@@ -1,0 +1,305 @@
+//! What does not change: terrain, land cover, climate class, and the pixel constants of vegetation.
+
+use std::sync::OnceLock;
+
+use minicube::{Bounds, LonLat, Tile, XY};
+use rayon::prelude::*;
+
+use crate::hash::{mix, text, uniform};
+use crate::noise::{fractal, ridged};
+use crate::region::Terrain;
+use crate::response::{COVERS, Cover};
+use crate::utm::Utm;
+use crate::{Error, Region};
+
+/// Distance from the tile's west and north edge to the active window, metres.
+pub(crate) const WINDOW_OFFSET_M: f64 = 40_960.0;
+/// Side of the active window, metres.
+pub(crate) const WINDOW_SIZE_M: f64 = 20_480.0;
+/// Side of the active window in 10 m pixels.
+pub(crate) const WINDOW_PX: usize = 2048;
+const MARGIN_M: f64 = 8_000.0;
+const NODE_M: f64 = 40.0;
+const NODES: usize = 913;
+const SMOOTHING_NODES: usize = 18;
+
+/// The unchanging part of one region. Fields live on nodes of 40 m and are interpolated bilinearly.
+#[derive(Debug)]
+pub(crate) struct Land {
+    pub(crate) tile: Tile,
+    pub(crate) utm: Utm,
+    seed: u64,
+    region: Region,
+    elevation: Vec<f32>,
+    valley: Vec<f32>,
+    cover: Vec<f32>,
+    water: Vec<f32>,
+    built: Vec<f32>,
+    bare: Vec<f32>,
+    greenness: Vec<f32>,
+    brightness: Vec<f32>,
+    climate_split_m: f64,
+    pixels: OnceLock<Pixels>,
+}
+
+/// Constants of one place: `NDVI = floor + gain × D`, red + near infrared = `brightness`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) code: u8,
+    pub(crate) floor: f64,
+    pub(crate) gain: f64,
+    pub(crate) brightness: f64,
+}
+
+/// [`Place`] of every 10 m pixel of the active window, row by row, multiplied out for rendering.
+#[derive(Debug)]
+pub(crate) struct Pixels {
+    pub(crate) code: Vec<u8>,
+    /// `brightness`
+    pub(crate) sum: Vec<f32>,
+    /// `brightness × floor`
+    pub(crate) fixed: Vec<f32>,
+    /// `brightness × gain`
+    pub(crate) growing: Vec<f32>,
+}
+
+impl Land {
+    pub(crate) fn new(seed: u64, region: Region) -> Result<Self, Error> {
+        let seed = mix(seed, &[text("land"), region.index() as u64]);
+        let tile = Tile::from_id(region.tile_id())?;
+        let utm = Utm::new(tile.epsg).ok_or_else(|| Error::Inconsistent {
+            name: tile.id.clone(),
+            reason: format!("expected a UTM zone, found EPSG:{}", tile.epsg.0),
+        })?;
+        let terrain = region.terrain();
+        let field = |name: &str, wavelength: f64, octaves: u32| {
+            let seed = mix(seed, &[text(name)]);
+            nodes(|x, y| fractal(seed, x, y, wavelength, octaves))
+        };
+        let elevation = elevations(seed, &terrain);
+        let valley = valleys(&elevation);
+        let wood = field("cover", 3200.0, 5);
+        let lake = field("water", 5200.0, 5);
+        let along = |base: &[f32], weight: f32| -> Vec<f32> {
+            base.iter().zip(&valley).map(|(b, v)| b + weight * (v - 0.5)).collect()
+        };
+        let climate_split_m = f64::from(quantile(&elevation, 0.6));
+        Ok(Self {
+            cover: ranks(&along(&wood, 0.05)),
+            water: ranks(&along(&lake, 0.22)),
+            built: ranks(&field("built", 2400.0, 4)),
+            bare: ranks(&field("bare", 1800.0, 4)),
+            greenness: field("greenness", 420.0, 2),
+            brightness: field("brightness", 800.0, 2),
+            tile,
+            utm,
+            seed,
+            region,
+            elevation,
+            valley,
+            climate_split_m,
+            pixels: OnceLock::new(),
+        })
+    }
+
+    /// The active window, UTM metres.
+    pub(crate) fn window(&self) -> Bounds {
+        let (x_min, y_max) = (self.tile.origin.x + WINDOW_OFFSET_M, self.tile.origin.y - WINDOW_OFFSET_M);
+        Bounds { x_min, y_min: y_max - WINDOW_SIZE_M, x_max: x_min + WINDOW_SIZE_M, y_max }
+    }
+
+    /// Corners of the active window in longitude and latitude, counter-clockwise from the upper left.
+    pub(crate) fn footprint(&self) -> [LonLat; 4] {
+        let Bounds { x_min, y_min, x_max, y_max } = self.window();
+        [(x_min, y_max), (x_min, y_min), (x_max, y_min), (x_max, y_max)]
+            .map(|(x, y)| self.utm.inverse(XY { x, y }))
+    }
+
+    /// Smallest upright longitude/latitude box around the active window.
+    pub(crate) fn lonlat_bounds(&self) -> Bounds {
+        let edge = 32;
+        let Bounds { x_min, y_min, x_max, y_max } = self.window();
+        let along = |k: usize| k as f64 / edge as f64;
+        let border = (0..=edge).flat_map(|k| {
+            let (x, y) = (x_min + along(k) * (x_max - x_min), y_min + along(k) * (y_max - y_min));
+            [(x, y_min), (x, y_max), (x_min, y), (x_max, y)]
+        });
+        let empty = Bounds { x_min: f64::MAX, y_min: f64::MAX, x_max: f64::MIN, y_max: f64::MIN };
+        border.map(|(x, y)| self.utm.inverse(XY { x, y })).fold(empty, |b, p| Bounds {
+            x_min: b.x_min.min(p.lon),
+            y_min: b.y_min.min(p.lat),
+            x_max: b.x_max.max(p.lon),
+            y_max: b.y_max.max(p.lat),
+        })
+    }
+
+    /// Height above sea level, metres, at UTM coordinates within 8 km of the active window (beyond: its edge).
+    pub(crate) fn elevation(&self, at: XY) -> f64 {
+        self.interpolate(&self.elevation, at)
+    }
+
+    /// Köppen–Geiger class, by elevation.
+    pub(crate) fn climate(&self, at: XY) -> u8 {
+        let terrain = self.region.terrain();
+        let drift = 6.0 * (self.local(at).0 / NODE_M / 9.0).sin();
+        if self.elevation(at) + drift > self.climate_split_m {
+            terrain.high_climate
+        } else {
+            terrain.low_climate
+        }
+    }
+
+    /// Land cover of a point.
+    pub(crate) fn cover(&self, at: XY) -> Cover {
+        let terrain = self.region.terrain();
+        if self.interpolate(&self.water, at) > 1.0 - terrain.water {
+            return COVERS[6];
+        }
+        if self.interpolate(&self.built, at) > 1.0 - terrain.built {
+            return COVERS[4];
+        }
+        if self.interpolate(&self.bare, at) > 1.0 - terrain.bare {
+            return COVERS[5];
+        }
+        let rank = self.interpolate(&self.cover, at);
+        let shares = [terrain.tree, terrain.shrub, terrain.grass];
+        let mut upper = 1.0;
+        for (cover, share) in COVERS.iter().zip(shares) {
+            upper -= share;
+            if rank > upper {
+                return *cover;
+            }
+        }
+        COVERS[3]
+    }
+
+    /// The constants of vegetation at a point.
+    pub(crate) fn place(&self, at: XY) -> Place {
+        let Cover { code, base, amplitude, brightness } = self.cover(at);
+        if code == 80 {
+            return Place { code, floor: base, gain: 0.0, brightness };
+        }
+        let valley = self.interpolate(&self.valley, at);
+        let texture = 0.08 * (self.interpolate(&self.greenness, at) - 0.5);
+        let field = if code == 40 { 0.10 * (self.field_draw(at) - 0.5) } else { 0.0 };
+        Place {
+            code,
+            floor: base + 0.08 * valley + texture + field,
+            gain: amplitude * (0.85 + 0.30 * valley),
+            brightness: brightness * (1.0 + 0.16 * (self.interpolate(&self.brightness, at) - 0.5)),
+        }
+    }
+
+    /// The constants of every 10 m pixel of the active window, made once.
+    pub(crate) fn pixels(&self) -> &Pixels {
+        self.pixels.get_or_init(|| {
+            let window = self.window();
+            let rows: Vec<Vec<Place>> = (0..WINDOW_PX)
+                .into_par_iter()
+                .map(|row| {
+                    let y = window.y_max - 10.0 * (row as f64 + 0.5);
+                    (0..WINDOW_PX)
+                        .map(|col| self.place(XY { x: window.x_min + 10.0 * (col as f64 + 0.5), y }))
+                        .collect()
+                })
+                .collect();
+            let map = |value: fn(&Place) -> f64| -> Vec<f32> {
+                rows.iter().flatten().map(|place| value(place) as f32).collect()
+            };
+            Pixels {
+                code: rows.iter().flatten().map(|place| place.code).collect(),
+                sum: map(|place| place.brightness),
+                fixed: map(|place| place.brightness * place.floor),
+                growing: map(|place| place.brightness * place.gain),
+            }
+        })
+    }
+
+    /// A number in `[0, 1)` of the crop field (240 m × 160 m) that holds the point.
+    fn field_draw(&self, at: XY) -> f64 {
+        let (x, y) = self.local(at);
+        uniform(mix(
+            self.seed,
+            &[text("field"), (x / 240.0).floor() as i64 as u64, (y / 160.0).floor() as i64 as u64],
+        ))
+    }
+
+    /// Metres to the east and to the south of the first node.
+    fn local(&self, at: XY) -> (f64, f64) {
+        let window = self.window();
+        (at.x - (window.x_min - MARGIN_M), window.y_max + MARGIN_M - at.y)
+    }
+
+    fn interpolate(&self, field: &[f32], at: XY) -> f64 {
+        let (x, y) = self.local(at);
+        let last = (NODES - 1) as f64 - 1e-6;
+        let (x, y) = ((x / NODE_M).clamp(0.0, last), (y / NODE_M).clamp(0.0, last));
+        let (col, row) = (x as usize, y as usize);
+        let (u, v) = (x - col as f64, y - row as f64);
+        let node = |dr: usize, dc: usize| f64::from(field[(row + dr) * NODES + col + dc]);
+        let top = node(0, 0) * (1.0 - u) + node(0, 1) * u;
+        let bottom = node(1, 0) * (1.0 - u) + node(1, 1) * u;
+        top * (1.0 - v) + bottom * v
+    }
+}
+
+fn nodes(value: impl Fn(f64, f64) -> f64 + Sync) -> Vec<f32> {
+    (0..NODES * NODES)
+        .into_par_iter()
+        .map(|index| value((index % NODES) as f64 * NODE_M, (index / NODES) as f64 * NODE_M) as f32)
+        .collect()
+}
+
+fn elevations(seed: u64, terrain: &Terrain) -> Vec<f32> {
+    let (hills, ridges) = (mix(seed, &[text("hills")]), mix(seed, &[text("ridges")]));
+    nodes(|x, y| {
+        let shape = 0.45 * fractal(hills, x, y, 16_000.0, 3) + 0.55 * ridged(ridges, x, y, 7_000.0, 6);
+        terrain.base_m + terrain.relief_m * (shape - 0.5)
+    })
+}
+
+/// How much a node lies below its surroundings, 0 (ridge) to 1 (valley), 0.5 on an even slope.
+fn valleys(elevation: &[f32]) -> Vec<f32> {
+    let smooth = box_means(elevation, SMOOTHING_NODES);
+    let above: Vec<f32> = elevation.iter().zip(&smooth).map(|(e, s)| e - s).collect();
+    let spread =
+        (above.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>() / above.len() as f64).sqrt() as f32;
+    above.iter().map(|a| (0.5 - a / (3.0 * spread)).clamp(0.0, 1.0)).collect()
+}
+
+fn box_means(field: &[f32], radius: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; (NODES + 1) * (NODES + 1)];
+    for row in 0..NODES {
+        let mut line = 0.0;
+        for col in 0..NODES {
+            line += f64::from(field[row * NODES + col]);
+            sums[(row + 1) * (NODES + 1) + col + 1] = sums[row * (NODES + 1) + col + 1] + line;
+        }
+    }
+    let span = |i: usize| (i.saturating_sub(radius), (i + radius + 1).min(NODES));
+    let sum = |row: usize, col: usize| sums[row * (NODES + 1) + col];
+    (0..NODES * NODES)
+        .map(|index| {
+            let ((top, bottom), (left, right)) = (span(index / NODES), span(index % NODES));
+            let total = sum(bottom, right) - sum(top, right) - sum(bottom, left) + sum(top, left);
+            (total / ((bottom - top) * (right - left)) as f64) as f32
+        })
+        .collect()
+}
+
+/// Replaces each value by its share of smaller values, so that a threshold is an area share.
+fn ranks(field: &[f32]) -> Vec<f32> {
+    let mut order: Vec<u32> = (0..field.len() as u32).collect();
+    order.par_sort_unstable_by(|&a, &b| field[a as usize].total_cmp(&field[b as usize]).then(a.cmp(&b)));
+    let mut ranks = vec![0.0; field.len()];
+    for (rank, &index) in order.iter().enumerate() {
+        ranks[index as usize] = rank as f32 / field.len() as f32;
+    }
+    ranks
+}
+
+fn quantile(field: &[f32], share: f64) -> f32 {
+    let mut sorted = field.to_vec();
+    sorted.par_sort_unstable_by(f32::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}

@@ -1,0 +1,44 @@
+#![doc = include_str!("../README.md")]
+
+mod asset;
+mod cog;
+mod diurnal;
+mod ease2;
+mod era5;
+mod error;
+mod faults;
+mod hash;
+mod item;
+mod land;
+mod library;
+mod noise;
+mod polygon;
+mod region;
+mod render;
+mod response;
+mod scene;
+mod scratch;
+mod search;
+mod serve;
+mod sky;
+mod smap;
+mod statics;
+mod utm;
+mod weather;
+mod world;
+
+pub use asset::Asset;
+pub use error::Error;
+pub use faults::{Fault, FaultSpec};
+pub use region::{Region, Vegetation};
+pub use response::{
+    COVERS, Cover, LONGEST_RAIN_LAG, TEMPERATURE_DAYS, drive, rain_lag_weight, response_rain,
+    response_temperature,
+};
+pub use scene::{NOISE_LIMIT, REVISIT_DAYS, SUPERSEDED_BIAS, Scene, baseline_change};
+pub use serve::{ServeOptions, ServeStats, Server, serve};
+pub use weather::Weather;
+pub use world::World;
+
+/// Rows and columns of the default 3.84 km cell grid that lie inside the active window of every tile.
+pub const ACTIVE_CELLS: std::ops::RangeInclusive<usize> = 11..=15;

@@ -1,0 +1,174 @@
+//! The synthetic Earth: everything that is true of it, as functions of place and date.
+
+use std::sync::{Arc, OnceLock};
+
+use chrono::NaiveDate;
+use minicube::{Bounds, LonLat, Tile, XY};
+
+use crate::asset::Asset;
+use crate::land::Land;
+use crate::scene::{Scene, archive};
+use crate::sky::CloudTextures;
+use crate::weather::Series;
+use crate::{Error, Region, Weather};
+
+/// A deterministic Earth with two regions; a copy shares everything with its original.
+#[derive(Clone, Debug)]
+pub struct World {
+    seed: u64,
+    regions: Arc<[Place; 2]>,
+    clouds: Arc<OnceLock<CloudTextures>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    land: Land,
+    weather: Series,
+    scenes: Vec<Scene>,
+}
+
+impl World {
+    /// The Earth of a seed. Two Earths of the same seed serve the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Minicube`] if the tile grid does not know a region's tile.
+    pub fn new(seed: u64) -> Result<Self, Error> {
+        let place = |region| -> Result<Place, Error> {
+            let weather = Series::new(seed, region);
+            let scenes = archive(seed, region, &weather);
+            Ok(Place { land: Land::new(seed, region)?, weather, scenes })
+        };
+        let regions = Arc::new([place(Region::Africa)?, place(Region::Europe)?]);
+        Ok(Self { seed, regions, clouds: Arc::default() })
+    }
+
+    /// The seed it was made from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The Sentinel-2 tile of a region.
+    #[must_use]
+    pub fn tile(&self, region: Region) -> &Tile {
+        &self.land(region).tile
+    }
+
+    /// The part of the tile that has Sentinel-2 data, in UTM metres: 20.48 km square, 40.96 km from the tile's west
+    /// and north edge. The 5 × 5 cells in rows and columns [`crate::ACTIVE_CELLS`] lie in it.
+    #[must_use]
+    pub fn active_window(&self, region: Region) -> Bounds {
+        self.land(region).window()
+    }
+
+    /// Smallest box in degrees (x = longitude, y = latitude) around the active window.
+    #[must_use]
+    pub fn active_bbox(&self, region: Region) -> Bounds {
+        self.land(region).lonlat_bounds()
+    }
+
+    /// Longitude and latitude of a point of the region's UTM zone.
+    #[must_use]
+    pub fn lon_lat(&self, region: Region, at: XY) -> LonLat {
+        self.land(region).utm.inverse(at)
+    }
+
+    /// The weather of a day, `None` outside 2015–2022.
+    #[must_use]
+    pub fn weather(&self, region: Region, date: NaiveDate) -> Option<Weather> {
+        self.series(region).on(date).copied()
+    }
+
+    /// All scenes of a region in order of date.
+    #[must_use]
+    pub fn scenes(&self, region: Region) -> &[Scene] {
+        &self.place(region).scenes
+    }
+
+    /// Days of a regular overpass for which no scene exists.
+    #[must_use]
+    pub fn missing_dates(&self, region: Region) -> Vec<NaiveDate> {
+        crate::scene::overpasses(region).filter(|date| crate::scene::is_missing(*date)).collect()
+    }
+
+    /// ESA WorldCover code of a point (UTM metres).
+    #[must_use]
+    pub fn land_cover(&self, region: Region, x: f64, y: f64) -> u8 {
+        self.land(region).cover(XY { x, y }).code
+    }
+
+    /// Köppen–Geiger class of a point (UTM metres), 1 to 30.
+    #[must_use]
+    pub fn climate_class(&self, region: Region, x: f64, y: f64) -> u8 {
+        self.land(region).climate(XY { x, y })
+    }
+
+    /// Height above sea level of a point (UTM metres), metres.
+    #[must_use]
+    pub fn elevation(&self, region: Region, x: f64, y: f64) -> f64 {
+        self.land(region).elevation(XY { x, y })
+    }
+
+    /// NDVI of a point (UTM metres) without cloud and noise; NaN outside the active window or the years of this Earth.
+    #[must_use]
+    pub fn truth_ndvi(&self, region: Region, x: f64, y: f64, date: NaiveDate) -> f64 {
+        let at = XY { x, y };
+        match self.series(region).on(date) {
+            Some(day) if self.active_window(region).contains(at) => {
+                let place = self.land(region).place(at);
+                place.floor + place.gain * day.drive
+            }
+            _ => f64::NAN,
+        }
+    }
+
+    /// How much NDVI changes per unit of the vegetation drive at a point (UTM metres). By the chain rule, NDVI changes
+    /// by this times `rain_share × 2 (R₀ − R) / R₀²` per mm of lagged rain.
+    #[must_use]
+    pub fn ndvi_gain(&self, region: Region, x: f64, y: f64) -> f64 {
+        self.land(region).place(XY { x, y }).gain
+    }
+
+    /// Surface reflectance of a point (UTM metres) in one band, without cloud and noise: the value at the centre of
+    /// the 10 m pixel that holds the point, or for a 20 m band the mean of its four 10 m pixels. NaN outside the active
+    /// window or the years of this Earth, and for the scene classification.
+    #[must_use]
+    pub fn truth_reflectance(&self, region: Region, asset: Asset, x: f64, y: f64, date: NaiveDate) -> f64 {
+        let (Some(day), Some(band)) = (self.series(region).on(date), asset.band()) else { return f64::NAN };
+        let window = self.active_window(region);
+        if !window.contains(XY { x, y }) {
+            return f64::NAN;
+        }
+        let at = |x: f64, y: f64| {
+            let place = self.land(region).place(XY { x, y });
+            band.reflectance(place.brightness, place.brightness * (place.floor + place.gain * day.drive))
+        };
+        let resolution = asset.resolution_m();
+        let snap = |distance: f64| (distance / resolution).floor() * resolution + 0.5 * resolution;
+        let (x, y) = (window.x_min + snap(x - window.x_min), window.y_max - snap(window.y_max - y));
+        if resolution < 15.0 {
+            return at(x, y);
+        }
+        [(-5.0, -5.0), (5.0, -5.0), (-5.0, 5.0), (5.0, 5.0)]
+            .iter()
+            .map(|(dx, dy)| at(x + dx, y + dy))
+            .sum::<f64>()
+            / 4.0
+    }
+
+    pub(crate) fn land(&self, region: Region) -> &Land {
+        &self.place(region).land
+    }
+
+    pub(crate) fn series(&self, region: Region) -> &Series {
+        &self.place(region).weather
+    }
+
+    pub(crate) fn clouds(&self) -> &CloudTextures {
+        self.clouds.get_or_init(|| CloudTextures::new(self.seed))
+    }
+
+    fn place(&self, region: Region) -> &Place {
+        &self.regions[region.index()]
+    }
+}
