@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::demo::{build, regions, run_regions};
+use crate::demo::{regions, run_regions};
 use crate::failure::fail;
-use crate::workspace::{cargo, root, run as run_command, target_dir};
+use crate::workspace::{build_binaries, cargo, root, run as run_command, target_dir};
 use crate::{python, report, setup};
 
 /// Port of the bench's synthetic Earth.
@@ -109,7 +109,7 @@ struct Side {
 impl Duel {
     fn fight(&self, rounds: usize) -> Result<Vec<Line>> {
         let example = format!("bench_{}", self.name);
-        let arguments = ["build", "--package", self.package, "--example", &example];
+        let arguments = ["build", "--workspace", "--example", &example, "--locked"];
         run_command(cargo().args(arguments), "cargo build --example")
             .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
         let binary = target_dir()?.join("debug/examples").join(&example);
@@ -164,7 +164,7 @@ fn chain() -> Result<Vec<Line>> {
     remove(&out)?;
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let regions = regions(&["africa".to_string(), "europe".to_string()], PORT, &out)?;
-    let done = run_regions(&regions, &build()?, PORT, &out)?;
+    let done = run_regions(&regions, &build_binaries()?, PORT, &out)?;
     let mut lines = Vec::new();
     for (region, row) in &done.rows {
         let note = format!(

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let out = args.out.canonicalize()?;
     let regions = regions(&args.regions, args.port, &out)?;
-    let bins = build()?;
+    let bins = build_binaries()?;
     let built = Instant::now();
     let done = run_regions(&regions, &bins, args.port, &out)?;
     let page = index::write(&out, &regions, &done.rows)?;
@@ -66,12 +66,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     println!("all reports: {}", page.display());
     let gaps: usize = done.rows.iter().map(|(_, row)| row.failed).sum();
     Ok(if gaps == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Builds the chain's binaries and the synthetic Earth.
-pub(crate) fn build() -> Result<PathBuf> {
-    let packages: Vec<_> = CHAIN.iter().map(|stage| stage.bin).chain(["testworld"]).collect();
-    build_binaries(&packages)
 }
 
 /// The named regions, their project files written under `out` with the port in use.

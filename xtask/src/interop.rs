@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::chain::CHAIN;
 use crate::demo::{region, run_regions};
-use crate::workspace::{root, run, target_dir};
+use crate::workspace::{build_binaries, root, run, target_dir};
 use crate::{index, python};
 
 /// Port of the test's synthetic Earth: not the demo's, so that both can run.
@@ -25,7 +25,7 @@ pub(crate) fn small_chain() -> Result<PathBuf> {
     let small = region("small", &root().join("tests/interop/small.toml"), PORT, &out)?;
     let folder = small.folder.clone();
     let regions = [small];
-    let bins = crate::demo::build()?;
+    let bins = build_binaries()?;
     let done = run_regions(&regions, &bins, PORT, &out)?;
     index::write(&out, &regions, &done.rows)?;
     let failed: usize = done.rows.iter().map(|(_, row)| row.failed).sum();

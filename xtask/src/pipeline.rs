@@ -35,8 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stages = stages(&args.config, args.from.as_deref(), args.to.as_deref())?;
     setup::ensure(false)?;
-    let packages: Vec<_> = stages.iter().map(|stage| stage.bin).collect();
-    let bins = build_binaries(&packages)?;
+    let bins = build_binaries()?;
     let mut gaps = false;
     for stage in stages {
         println!("── {} ({})", stage.bin, stage.verb);
@@ -69,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// # Errors
 /// Lists the files that a stage refuses.
 pub(crate) fn check_shipped_configs() -> Result<()> {
-    let bins = crate::demo::build()?;
+    let bins = build_binaries()?;
     let mut refused = Vec::new();
     for config in shipped_configs()? {
         for stage in stages(&config, None, None)? {

@@ -62,14 +62,12 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
         .context("cargo metadata names no target_directory")
 }
 
-/// Builds the named packages' binaries in the dev profile (which is optimised); the folder that holds them.
-pub(crate) fn build_binaries(packages: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--bins"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    run(&mut command, "cargo build")?;
+/// Builds all binaries in the dev profile (which is optimised); the folder that holds them.
+///
+/// The whole workspace at once, as the tests do: a selection of packages would ask for other features of shared
+/// dependencies and compile those a second time.
+pub(crate) fn build_binaries() -> Result<PathBuf> {
+    run(cargo().args(["build", "--workspace", "--bins", "--locked"]), "cargo build")?;
     Ok(target_dir()?.join("debug"))
 }
 
