@@ -12,11 +12,10 @@
 
 One cube of 500 days x 4 bands x 128 x 128 float32. A satellite passes every fifth day; 60 % of each pass is cloud, in
 blocks of 8 x 8 pixels. What is timed starts with the arrays in memory and ends with the result in memory; imports
-and the making of the data are left out.
+and the making of the data are left out; the best of a few repeats counts, as on our side.
 """
 
 import json
-import resource
 import time
 
 import numpy as np
@@ -24,6 +23,7 @@ import pandas as pd
 import xarray as xr
 
 DAYS, BANDS, SIZE, BLOCK = 500, 4, 128, 8
+REPEATS = 3
 
 
 def cube():
@@ -48,13 +48,13 @@ def derive(data, mask):
 
 def main():
     data, mask = cube()
-    start = time.perf_counter()
-    steps = derive(data, mask)
-    seconds = time.perf_counter() - start
+    best = float("inf")
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        steps = derive(data, mask)
+        best = min(best, time.perf_counter() - start)
     assert steps.shape == (DAYS // 10, BANDS, SIZE, SIZE)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    for name, value in [("level2/cube", seconds), ("level2/peak memory", peak / 1e6)]:
-        print(json.dumps({"name": name, "peer": round(value, 4)}))
+    print(json.dumps({"name": "level2_fill", "peer": round(best, 4)}))
 
 
 if __name__ == "__main__":

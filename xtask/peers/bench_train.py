@@ -1,3 +1,10 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "numpy==2.3.5",
+#   "torch==2.15.0",
+# ]
+# ///
 """Peer of x5-dl's `bench_train`: one training step of the same ConvLSTM in PyTorch on the CPU.
 
 201 424 parameters, batch 4, 32 x 32 px, 10 + 20 steps; loss, gradient and Adam; best of BENCH_REPEATS (5) on
