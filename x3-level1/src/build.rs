@@ -1,0 +1,171 @@
+//! One tile: look, lay out, fill, check, seal.
+
+use std::fs;
+use std::path::Path;
+
+use minicube::{CellGrid, CubeWriter, LonLat, partial_path};
+use ndarray::{Array1, Array2};
+use serde_json::{Map, Value, json};
+
+use crate::layout::{Layout, SeriesLayout};
+use crate::ledger::Ledger;
+use crate::plan::{CubePlan, TilePlan};
+use crate::scene::Scene;
+use crate::survey::{Gap, survey};
+use crate::{Error, era5, optical, smap, statics};
+
+/// Builds the store of a tile at `path`, or goes on with an interrupted one, and gives its gaps. `progress` is called
+/// once per scene and asset.
+///
+/// # Errors
+/// Whatever is wrong with the raw files or the disk. After a raw file's fault nothing is left behind; after a fault of
+/// the disk the work done so far stays, to be resumed.
+pub(crate) fn build(
+    tile: &TilePlan,
+    path: &Path,
+    plan_hash: &str,
+    ledger: &Ledger,
+    memory: usize,
+    progress: &(dyn Fn() + Sync),
+) -> Result<Vec<Gap>, Error> {
+    let result = survey(tile, ledger).and_then(|gaps| {
+        fill(tile, path, plan_hash, &gaps, ledger, memory, progress)?;
+        Ok(gaps)
+    });
+    if let Err(error) = &result
+        && !matches!(error, Error::Minicube(_))
+    {
+        let partial = partial_path(path);
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_dir_all(partial);
+    }
+    result
+}
+
+fn fill(
+    tile: &TilePlan,
+    path: &Path,
+    plan_hash: &str,
+    gaps: &[Gap],
+    ledger: &Ledger,
+    memory: usize,
+    progress: &(dyn Fn() + Sync),
+) -> Result<(), Error> {
+    let layout = Layout {
+        tile: &tile.tile,
+        epsg: tile.epsg,
+        grid: tile.grid,
+        cubes: tile.cubes.len(),
+        scenes: tile.scenes.len(),
+        assets: &tile.assets,
+        smap: tile.smap.as_ref().map(|s| SeriesLayout {
+            variables: &s.series,
+            days: tile.days,
+            window: s.window,
+        }),
+        era5: tile.era5.as_ref().map(|e| SeriesLayout {
+            variables: &e.series,
+            days: tile.days,
+            window: e.window,
+        }),
+        statics: &tile.statics.layers,
+        legend: &tile.statics.legend,
+        source_items: source_items(tile, ledger),
+        gaps: json!(gaps),
+    };
+    let writer = CubeWriter::create(path, &layout.spec(), plan_hash)?;
+    write_coordinates(&tile.cubes, tile.grid, &tile.scenes, &writer)?;
+    // The weather readers are single-file (one lock for all of HDF5), the rasters are not: side by side.
+    let (optical, others) = rayon::join(
+        || optical::write(tile, &writer, memory, progress),
+        || {
+            once(&writer, "static", || {
+                statics::write(&tile.statics, &tile.cubes, tile.grid, tile.epsg, &writer)
+            })
+            .and_then(|()| once(&writer, "era5", || write_era5(tile, &writer)))
+            .and_then(|()| once(&writer, "smap", || write_smap(tile, &writer)))
+        },
+    );
+    optical.and(others)?;
+    writer.seal()?;
+    Ok(())
+}
+
+/// Does `work` unless it was done before an interruption.
+fn once(writer: &CubeWriter, key: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    if !writer.is_done(key) {
+        work()?;
+        writer.mark_done(key)?;
+    }
+    Ok(())
+}
+
+/// Writes the coordinates of cubes and acquisitions.
+pub(crate) fn write_coordinates(
+    cubes: &[CubePlan],
+    grid: CellGrid,
+    scenes: &[Scene],
+    writer: &CubeWriter,
+) -> Result<(), Error> {
+    let column = |of: fn(&CubePlan) -> f64| cubes.iter().map(of).collect::<Array1<f64>>();
+    let pixels = |of: fn(CellGrid, &CubePlan) -> Vec<f64>| {
+        let rows: Vec<f64> = cubes.iter().flat_map(|cube| of(grid, cube)).collect();
+        Array2::from_shape_vec((cubes.len(), grid.size_px), rows).unwrap_or_default()
+    };
+    let acquisitions = |of: fn(&Scene) -> f64| scenes.iter().map(of).collect::<Array1<f64>>();
+    writer.write_strings("id", &cubes.iter().map(|cube| cube.id.clone()).collect::<Vec<_>>())?;
+    writer.write("lon", &[0], column(|cube| cube.center.lon).view().into_dyn())?;
+    writer.write("lat", &[0], column(|cube| cube.center.lat).view().into_dyn())?;
+    writer.write("xc", &[0, 0], pixels(|grid, cube| grid.pixel_x(&cube.bounds)).view().into_dyn())?;
+    writer.write("yc", &[0, 0], pixels(|grid, cube| grid.pixel_y(&cube.bounds)).view().into_dyn())?;
+    writer.write("crs", &[], ndarray::arr0(0i32).view().into_dyn())?;
+    let days: Array1<i32> = scenes.iter().map(|scene| scene.day).collect();
+    let applied: Array1<u8> = scenes.iter().map(|scene| u8::from(scene.offset_applied)).collect();
+    writer.write("s2/time", &[0], days.view().into_dyn())?;
+    writer.write("s2/baseline", &[0], acquisitions(|scene| scene.baseline).view().into_dyn())?;
+    writer.write("s2/offset_applied", &[0], applied.view().into_dyn())?;
+    writer.write_strings("s2/scene_id", &scenes.iter().map(|scene| scene.id.clone()).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+fn write_smap(tile: &TilePlan, writer: &CubeWriter) -> Result<(), Error> {
+    let Some(plan) = &tile.smap else { return Ok(()) };
+    write_days("smap/time", tile.first_day, tile.days, writer)?;
+    let centers: Vec<LonLat> = tile.cubes.iter().map(|cube| cube.center).collect();
+    let series = smap::daily(plan, &centers, tile.first_day, tile.days)?;
+    for (info, values) in plan.series.iter().zip(&series) {
+        writer.write(&format!("smap/{}", info.name), &[0, 0, 0, 0], values.view().into_dyn())?;
+    }
+    Ok(())
+}
+
+fn write_era5(tile: &TilePlan, writer: &CubeWriter) -> Result<(), Error> {
+    let Some(plan) = &tile.era5 else { return Ok(()) };
+    write_days("era5/time", tile.first_day, tile.days, writer)?;
+    let series = era5::daily(plan, tile.center(), tile.first_day, tile.days)?;
+    for (info, values) in plan.series.iter().zip(&series) {
+        writer.write(&format!("era5/{}", info.name), &[0, 0, 0], values.view().into_dyn())?;
+    }
+    Ok(())
+}
+
+/// Writes a daily time axis.
+pub(crate) fn write_days(name: &str, first: i32, days: usize, writer: &CubeWriter) -> Result<(), Error> {
+    let axis: Array1<i32> = (first..).take(days).collect();
+    writer.write(name, &[0], axis.view().into_dyn())?;
+    Ok(())
+}
+
+/// Item ids with the ETags of their assets, as far as the servers gave some.
+fn source_items(tile: &TilePlan, ledger: &Ledger) -> Value {
+    let item = |scene: &Scene| {
+        let etags: Map<String, Value> = tile
+            .all_assets()
+            .filter_map(|asset| {
+                Some((asset.to_owned(), json!(ledger.asset(&scene.id, asset)?.etag.as_ref()?)))
+            })
+            .collect();
+        json!({ "id": scene.id, "datetime": scene.datetime, "etags": etags })
+    };
+    tile.scenes.iter().map(item).collect()
+}

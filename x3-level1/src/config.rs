@@ -1,0 +1,192 @@
+//! What the user writes under `[level1]`. Commented defaults: `config.toml` beside this crate's `Cargo.toml`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daily::Reduce;
+
+/// The `[level1]` section.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Reflectance assets, by their Earth Search keys; the scene classification `scl` is always taken.
+    pub assets: Vec<String>,
+    /// Soil moisture and its companions from SMAP.
+    pub smap: SmapConfig,
+    /// Weather from ERA5.
+    pub era5: Era5Config,
+    /// Static layers: `dem`, `slope`, `landcover`. Absent = those whose raw files are there.
+    pub statics: Option<Vec<Static>>,
+    /// Names of the land-cover codes: code = "name". Absent = ESA WorldCover.
+    pub landcover_legend: Option<BTreeMap<String, String>>,
+    /// Largest buffer for decoded reflectances, MiB; does not change the result.
+    pub memory_mb: usize,
+    /// A dataset of others to bring to Level 1 instead of `raw/`.
+    pub import: Option<ImportConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            assets: ["blue", "green", "red", "nir08"].map(str::to_owned).to_vec(),
+            smap: SmapConfig::default(),
+            era5: Era5Config::default(),
+            statics: None,
+            landcover_legend: None,
+            memory_mb: 512,
+            import: None,
+        }
+    }
+}
+
+/// `[level1.smap]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SmapConfig {
+    /// Variables; absent = `sm_surface`, `sm_rootzone`, `surface_pressure`, as far as the granules have them.
+    pub variables: Option<Vec<SmapVariable>>,
+    /// Edge of the window of cells around the cube's centre, 1 to 128.
+    pub window: usize,
+    /// Granules that make a complete day (a sum needs all of them).
+    pub granules_per_day: u32,
+}
+
+impl Default for SmapConfig {
+    fn default() -> Self {
+        SmapConfig { variables: None, window: 1, granules_per_day: 8 }
+    }
+}
+
+/// One variable of SMAP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmapVariable {
+    /// Its name in the store, below `smap/`.
+    pub name: String,
+    /// Its path in the granule; absent = `Geophysical_Data/<name>`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// How the values of a day become one.
+    #[serde(default = "mean")]
+    pub reduce: Reduce,
+}
+
+impl SmapVariable {
+    /// The path in the granule.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.path.clone().unwrap_or_else(|| format!("Geophysical_Data/{}", self.name))
+    }
+}
+
+/// `[level1.era5]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Era5Config {
+    /// Variables; absent = `t2m tp e pev ssr ssrd sp`, as far as the files have them.
+    pub variables: Option<Vec<Era5Variable>>,
+    /// Edge of the window of grid points around the centre of the tile's cubes, 1 to 128.
+    pub window: usize,
+}
+
+impl Default for Era5Config {
+    fn default() -> Self {
+        Era5Config { variables: None, window: 1 }
+    }
+}
+
+/// One variable of ERA5.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Era5Variable {
+    /// Its name in the store, below `era5/`.
+    pub name: String,
+    /// Its name in the files; absent = `name`.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// How the values of a day become one.
+    #[serde(default = "mean")]
+    pub reduce: Reduce,
+    /// Whether a value stands for the hour that *ends* at its time stamp, as ECMWF's accumulations do: 00:00 then
+    /// belongs to the day before. Absent = the time stamp's own day.
+    #[serde(default)]
+    pub hour_ending: bool,
+}
+
+impl Era5Variable {
+    /// The name in the files.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or(&self.name)
+    }
+}
+
+fn mean() -> Reduce {
+    Reduce::Mean
+}
+
+/// A static layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Static {
+    /// Elevation, metres.
+    Dem,
+    /// Slope, degrees, from the elevation.
+    Slope,
+    /// Land-cover class.
+    Landcover,
+}
+
+/// `[level1.import]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportConfig {
+    /// Layout of the files.
+    pub format: ImportFormat,
+    /// Files or folders, relative to the working directory.
+    #[serde(default)]
+    pub input: Vec<PathBuf>,
+    /// Pixel of the minicubes, metres.
+    #[serde(default = "default_resolution")]
+    pub resolution_m: f64,
+    /// Pixels along an edge of a minicube.
+    #[serde(default = "default_size")]
+    pub size_px: usize,
+}
+
+/// Layouts that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImportFormat {
+    /// openEO extractions of WorldCereal: `S2_L2A_10m*.nc`, `S2_L2A_20m*.nc`, `AgERA5_DAILY*.nc`.
+    OpeneoNetcdf,
+}
+
+/// 20 m, the grid of the scene classification and of `nir08`.
+pub fn default_resolution() -> f64 {
+    20.0
+}
+
+/// 32 pixels, 640 m at 20 m.
+pub fn default_size() -> usize {
+    32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_file_holds_the_defaults() {
+        #[derive(Deserialize)]
+        struct File {
+            level1: Config,
+        }
+        let file: File = toml::from_str(include_str!("../config.toml")).unwrap();
+        let defaults =
+            Config { smap: SmapConfig { variables: None, ..SmapConfig::default() }, ..Config::default() };
+        assert_eq!(file.level1, defaults);
+    }
+}

@@ -1,0 +1,236 @@
+//! The layout of a Level-1 store: every variable, unit, type and fill value, once. See `docs/formats.md`.
+
+use std::collections::BTreeMap;
+
+use minicube::{CF_DAY_UNITS, CellGrid, CubeSpec, DType, Epsg, VarSpec, add_crs};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::Static;
+use crate::daily::Reduce;
+
+/// Chunks are at most this long in time and space.
+const CHUNK: u64 = 64;
+
+/// A daily series from SMAP or ERA5, as it is described in the store.
+#[derive(Clone, Debug, Serialize)]
+pub struct SeriesInfo {
+    /// Name below its group.
+    pub name: String,
+    /// How a day's values became one.
+    pub reduce: Reduce,
+    /// `units`, `long_name` and the like, from the source.
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// The daily series of one group (`smap` or `era5`).
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesLayout<'a> {
+    /// The variables.
+    pub variables: &'a [SeriesInfo],
+    /// Days.
+    pub days: usize,
+    /// Edge of the window of source cells.
+    pub window: usize,
+}
+
+/// What is known of a store before it is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout<'a> {
+    /// Sentinel-2 tile id.
+    pub tile: &'a str,
+    /// Reference system of the cubes.
+    pub epsg: Epsg,
+    /// Size and resolution of the cubes.
+    pub grid: CellGrid,
+    /// Number of cubes.
+    pub cubes: usize,
+    /// Number of acquisitions.
+    pub scenes: usize,
+    /// Reflectance assets.
+    pub assets: &'a [String],
+    /// SMAP series.
+    pub smap: Option<SeriesLayout<'a>>,
+    /// ERA5 series.
+    pub era5: Option<SeriesLayout<'a>>,
+    /// Static layers.
+    pub statics: &'a [Static],
+    /// Land-cover code and name.
+    pub legend: &'a [(u8, String)],
+    /// Item ids with ETags.
+    pub source_items: Value,
+    /// What was asked for and is not there.
+    pub gaps: Value,
+}
+
+impl Layout<'_> {
+    /// The store's specification.
+    #[must_use]
+    pub(crate) fn spec(&self) -> CubeSpec {
+        let mut spec = CubeSpec::new("level1")
+            .attr("title", format!("Level-1 minicubes of Sentinel-2 tile {}", self.tile))
+            .attr("tile", self.tile)
+            .attr("epsg", self.epsg.0)
+            .attr("size_px", self.grid.size_px)
+            .attr("resolution_m", self.grid.resolution_m)
+            .attr("source_items", self.source_items.clone())
+            .attr("gaps", self.gaps.clone())
+            .dim("minicube", self.cubes)
+            .dim("s2/time", self.scenes)
+            .dim("y", self.grid.size_px)
+            .dim("x", self.grid.size_px);
+        for var in self.coordinates().into_iter().chain(self.optical()).chain(self.static_layers()) {
+            spec = spec.var(var);
+        }
+        spec = add_crs(spec, self.epsg);
+        if let Some(smap) = &self.smap {
+            spec = daily_group(spec, "smap", smap, true);
+        }
+        if let Some(era5) = &self.era5 {
+            spec = daily_group(spec, "era5", era5, false);
+        }
+        spec
+    }
+
+    fn coordinates(&self) -> Vec<VarSpec> {
+        let degrees = |name: &str, standard: &str, units: &str| {
+            VarSpec::new(name, &["minicube"], DType::F64)
+                .attr("standard_name", standard)
+                .attr("units", units)
+                .attr("long_name", format!("{standard} of the cube's centre"))
+        };
+        let metres = |name: &str, axis: &str, standard: &str| {
+            VarSpec::new(name, &["minicube", axis], DType::F64)
+                .attr("standard_name", standard)
+                .attr("units", "m")
+                .attr("long_name", "centres of the pixels")
+        };
+        vec![
+            VarSpec::new("id", &["minicube"], DType::String).attr("long_name", "location id"),
+            degrees("lon", "longitude", "degrees_east"),
+            degrees("lat", "latitude", "degrees_north"),
+            metres("xc", "x", "projection_x_coordinate"),
+            metres("yc", "y", "projection_y_coordinate"),
+        ]
+    }
+
+    fn optical(&self) -> Vec<VarSpec> {
+        let mut vars = vec![
+            time_axis("s2"),
+            VarSpec::new("s2/scene_id", &["time"], DType::String).attr("long_name", "STAC item id"),
+            VarSpec::new("s2/baseline", &["time"], DType::F64).attr("long_name", "processing baseline"),
+            VarSpec::new("s2/offset_applied", &["time"], DType::U8)
+                .attr("long_name", "whether the provider took off the offset of -1000")
+                .attr("flag_values", json!([0, 1]))
+                .attr("flag_meanings", "no yes"),
+        ];
+        vars.extend(self.assets.iter().map(|asset| {
+            self.scene_var(&format!("s2/{asset}"), DType::U16)
+                .missing(0)
+                .attr("long_name", format!("surface reflectance, {asset}"))
+                .attr("standard_name", "surface_bidirectional_reflectance")
+                .attr("units", "1")
+                .attr("scale_factor", 0.0001)
+                .attr("add_offset", -0.1)
+                .attr("cell_methods", "x: y: mean (over the pixels with data)")
+        }));
+        vars.push(
+            self.scene_var("s2/scl", DType::U8)
+                .missing(0)
+                .attr("long_name", "scene classification; 0 = no data or not fetched")
+                .attr("cell_methods", "x: y: mode (ties: the class at the pixel's centre, then the lowest)")
+                .attr("flag_values", json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]))
+                .attr(
+                    "flag_meanings",
+                    "saturated_or_defective dark_area cloud_shadow vegetation not_vegetated water unclassified \
+                     cloud_medium_probability cloud_high_probability thin_cirrus snow_or_ice",
+                ),
+        );
+        vars
+    }
+
+    fn scene_var(&self, name: &str, dtype: DType) -> VarSpec {
+        let size = self.grid.size_px as u64;
+        VarSpec::new(name, &["minicube", "time", "y", "x"], dtype)
+            .chunk(&[1, CHUNK, CHUNK, CHUNK])
+            .shard(&[1, self.scenes as u64, size, size])
+            .attr("grid_mapping", "crs")
+    }
+
+    fn static_layers(&self) -> Vec<VarSpec> {
+        let size = self.grid.size_px as u64;
+        let layer = |name: &str, dtype| {
+            VarSpec::new(name, &["minicube", "y", "x"], dtype)
+                .chunk(&[1, size, size])
+                .shard(&[self.cubes as u64, size, size])
+                .attr("grid_mapping", "crs")
+        };
+        let var = |kind: &Static| match kind {
+            Static::Dem => layer("static/dem", DType::F32)
+                .attr("long_name", "elevation")
+                .attr("standard_name", "surface_altitude")
+                .attr("units", "m"),
+            Static::Slope => layer("static/slope", DType::F32)
+                .attr("long_name", "slope (Horn 1981)")
+                .attr("units", "degree"),
+            Static::Landcover => {
+                let codes: Vec<u8> = self.legend.iter().map(|(code, _)| *code).collect();
+                let names: Vec<&str> = self.legend.iter().map(|(_, name)| name.as_str()).collect();
+                layer("static/landcover", DType::U8)
+                    .missing(0)
+                    .attr("long_name", "land-cover class; 0 = none")
+                    .attr("cell_methods", "x: y: mode")
+                    .attr("flag_values", json!(codes))
+                    .attr("flag_meanings", names.join(" "))
+            }
+        };
+        self.statics.iter().map(var).collect()
+    }
+}
+
+fn time_axis(group: &str) -> VarSpec {
+    VarSpec::new(&format!("{group}/time"), &["time"], DType::I32)
+        .attr("standard_name", "time")
+        .attr("units", CF_DAY_UNITS)
+        .attr("calendar", "proleptic_gregorian")
+}
+
+fn daily_group(spec: CubeSpec, group: &str, series: &SeriesLayout<'_>, per_cube: bool) -> CubeSpec {
+    let (wy, wx) = (format!("{group}_y"), format!("{group}_x"));
+    let mut spec = spec
+        .dim(&format!("{group}/time"), series.days)
+        .dim(&wy, series.window)
+        .dim(&wx, series.window)
+        .var(time_axis(group));
+    for info in series.variables {
+        let dims = ["minicube", "time", wy.as_str(), wx.as_str()];
+        let mut var =
+            VarSpec::new(&format!("{group}/{}", info.name), &dims[usize::from(!per_cube)..], DType::F32)
+                .attr("cell_methods", info.reduce.cell_methods());
+        for (key, value) in &info.attrs {
+            var = var.attr(key, value.as_str());
+        }
+        spec = spec.var(var);
+    }
+    spec
+}
+
+/// ESA WorldCover 2021, the default legend of `static/landcover` (doi:10.5281/zenodo.7254221).
+#[must_use]
+pub(crate) fn worldcover() -> Vec<(u8, String)> {
+    [
+        (10, "tree_cover"),
+        (20, "shrubland"),
+        (30, "grassland"),
+        (40, "cropland"),
+        (50, "built_up"),
+        (60, "bare_or_sparse_vegetation"),
+        (70, "snow_and_ice"),
+        (80, "permanent_water"),
+        (90, "herbaceous_wetland"),
+        (95, "mangroves"),
+        (100, "moss_and_lichen"),
+    ]
+    .map(|(code, name)| (code, name.to_owned()))
+    .to_vec()
+}

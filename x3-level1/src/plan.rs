@@ -1,0 +1,246 @@
+//! What will run: per tile which cubes, scenes and sources, checked against what is on disk.
+
+use std::path::{Path, PathBuf};
+
+use minicube::run::Project;
+use minicube::{Bounds, CellGrid, Epsg, LocationTable, LonLat, NaiveDate, to_cf_day};
+use serde::Serialize;
+
+use crate::Error;
+use crate::config::Config;
+use crate::era5::{self, Era5Plan};
+use crate::layout::worldcover;
+use crate::ledger::Ledger;
+use crate::scene::{Scene, scenes};
+use crate::smap::{self, SmapPlan};
+use crate::statics::{self, StaticsPlan};
+
+/// The resolved plan of a project.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// First day, inclusive.
+    pub first: NaiveDate,
+    /// Last day, inclusive.
+    pub last: NaiveDate,
+    /// Reflectance assets.
+    pub assets: Vec<String>,
+    /// Size and resolution of the cubes.
+    pub grid: CellGrid,
+    /// Soil moisture.
+    pub smap: Option<SmapPlan>,
+    /// Weather.
+    pub era5: Option<Era5Plan>,
+    /// Static layers.
+    pub statics: StaticsPlan,
+    /// The tiles and their cubes.
+    pub tiles: Vec<TileCubes>,
+    /// Largest buffer of decoded reflectances, bytes.
+    #[serde(skip)]
+    pub memory: usize,
+    /// `raw/`.
+    #[serde(skip)]
+    pub raw: PathBuf,
+    /// `level1/`.
+    #[serde(skip)]
+    pub level1: PathBuf,
+}
+
+/// A tile and the cubes wanted in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TileCubes {
+    /// Sentinel-2 tile id.
+    pub tile: String,
+    /// UTM zone.
+    pub epsg: Epsg,
+    /// Cubes, ascending by id.
+    pub cubes: Vec<CubePlan>,
+}
+
+/// One minicube.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CubePlan {
+    /// Location id.
+    pub id: String,
+    /// Extent, UTM metres.
+    pub bounds: Bounds,
+    /// Centre.
+    pub center: LonLat,
+}
+
+/// Everything that decides the bytes of one tile's store.
+#[derive(Clone, Debug, Serialize)]
+pub struct TilePlan {
+    /// Version of this stage: another one may compute other values.
+    pub version: &'static str,
+    /// Sentinel-2 tile id.
+    pub tile: String,
+    /// UTM zone.
+    pub epsg: Epsg,
+    /// Size and resolution of the cubes.
+    pub grid: CellGrid,
+    /// Cubes, ascending by id.
+    pub cubes: Vec<CubePlan>,
+    /// Acquisitions, ascending.
+    pub scenes: Vec<Scene>,
+    /// Reflectance assets.
+    pub assets: Vec<String>,
+    /// First CF day of the daily series.
+    pub first_day: i32,
+    /// Days in the daily series.
+    pub days: usize,
+    /// Soil moisture.
+    pub smap: Option<SmapPlan>,
+    /// Weather.
+    pub era5: Option<Era5Plan>,
+    /// Static layers.
+    pub statics: StaticsPlan,
+}
+
+/// Name of the scene classification's asset.
+pub(crate) const SCL: &str = "scl";
+
+impl Config {
+    /// Fills the defaults, checks the values and looks at what is on disk.
+    ///
+    /// # Errors
+    /// - [`Error::Config`] for values that make no sense,
+    /// - [`Error::NoInput`] if there are no locations or no raw data,
+    /// - errors of opening the location table and the first weather files.
+    pub fn resolve(&self, project: &Project) -> Result<Plan, Error> {
+        self.check()?;
+        let raw = project.raw();
+        let table_path = project.locations();
+        if !table_path.is_file() {
+            return Err(Error::NoInput {
+                path: table_path,
+                what: "expected the location table, found no such file".into(),
+                hint: "run `x1-sampler run` with the same project file first",
+            });
+        }
+        if !raw.join("s2").is_dir() {
+            return Err(Error::NoInput {
+                path: raw.join("s2"),
+                what: "expected raw Sentinel-2 scenes, found no such folder".into(),
+                hint: "run `x2-downloader run` with the same project file first",
+            });
+        }
+        let table = LocationTable::read(&table_path)?;
+        let tiles = table.tiles().into_iter().filter_map(|(tile, locations)| {
+            let epsg = locations.first()?.epsg;
+            let mut cubes: Vec<CubePlan> = locations
+                .iter()
+                .map(|location| CubePlan {
+                    id: location.id.clone(),
+                    bounds: location.bounds,
+                    center: LonLat { lon: location.lon, lat: location.lat },
+                })
+                .collect();
+            cubes.sort_by(|a, b| a.id.cmp(&b.id));
+            Some(TileCubes { tile, epsg, cubes })
+        });
+        Ok(Plan {
+            first: project.first_day(),
+            last: project.last_day(),
+            assets: self.assets.clone(),
+            grid: table.grid,
+            smap: smap::plan(&self.smap, &raw.join("smap"))?,
+            era5: era5::plan(&self.era5, &raw.join("era5"))?,
+            statics: statics::plan(self.statics.as_deref(), self.legend()?, &raw)?,
+            tiles: tiles.collect(),
+            memory: self.memory_mb.max(1) << 20,
+            level1: project.level1(),
+            raw,
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong =
+            |expected: &str, found: String| Error::Config { key: "assets", expected: expected.into(), found };
+        if self.assets.is_empty() {
+            return Err(wrong("at least one asset", "none".into()));
+        }
+        for (i, asset) in self.assets.iter().enumerate() {
+            if asset == SCL || asset.contains(['/', '.']) || asset.is_empty() {
+                return Err(wrong(
+                    "Earth Search keys of reflectances (scl comes by itself)",
+                    format!("`{asset}`"),
+                ));
+            }
+            if self.assets[..i].contains(asset) {
+                return Err(wrong("each asset once", format!("`{asset}` twice")));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn legend(&self) -> Result<Vec<(u8, String)>, Error> {
+        let Some(legend) = &self.landcover_legend else { return Ok(worldcover()) };
+        let mut entries = legend
+            .iter()
+            .map(|(code, name)| {
+                let code = code.parse::<u8>().ok().filter(|&code| code > 0);
+                code.map(|code| (code, name.replace(' ', "_"))).ok_or_else(|| Error::Config {
+                    key: "landcover_legend",
+                    expected: "codes from 1 to 255".into(),
+                    found: format!("{:?}", legend.keys()),
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        entries.sort();
+        Ok(entries)
+    }
+}
+
+impl Plan {
+    /// What will run for one tile.
+    ///
+    /// # Errors
+    /// [`Error::NoInput`] if the tile has no scenes, [`Error::Item`] for an unusable item.
+    pub fn tile(&self, tile: &TileCubes, ledger: &Ledger) -> Result<TilePlan, Error> {
+        let assets: Vec<String> =
+            std::iter::once(SCL.to_owned()).chain(self.assets.iter().cloned()).collect();
+        let span = (self.first, self.last);
+        let days = usize::try_from((self.last - self.first).num_days() + 1).unwrap_or(0);
+        Ok(TilePlan {
+            version: env!("CARGO_PKG_VERSION"),
+            tile: tile.tile.clone(),
+            epsg: tile.epsg,
+            grid: self.grid,
+            cubes: tile.cubes.clone(),
+            scenes: scenes(&self.raw.join("s2"), &tile.tile, &assets, span, ledger)?,
+            assets: self.assets.clone(),
+            first_day: to_cf_day(self.first),
+            days,
+            smap: self.smap.clone(),
+            era5: self.era5.clone(),
+            statics: self.statics.clone(),
+        })
+    }
+
+    /// Where a tile's store goes.
+    #[must_use]
+    pub fn store(&self, tile: &str) -> PathBuf {
+        store_path(&self.level1, tile)
+    }
+}
+
+/// `<level1>/<tile>.zarr`.
+#[must_use]
+pub(crate) fn store_path(level1: &Path, tile: &str) -> PathBuf {
+    level1.join(format!("{tile}.zarr"))
+}
+
+impl TilePlan {
+    /// The scene classification, then the reflectances.
+    pub fn all_assets(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(SCL).chain(self.assets.iter().map(String::as_str))
+    }
+
+    /// Mean of the cubes' centres.
+    #[must_use]
+    pub fn center(&self) -> LonLat {
+        let n = self.cubes.len().max(1) as f64;
+        let mean = |of: fn(&LonLat) -> f64| self.cubes.iter().map(|cube| of(&cube.center)).sum::<f64>() / n;
+        LonLat { lon: mean(|c| c.lon), lat: mean(|c| c.lat) }
+    }
+}

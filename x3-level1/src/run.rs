@@ -1,0 +1,133 @@
+//! The loop over tiles, and its two companions: say what would be done, and prove what was done.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
+use minicube::{Cube, Outcome, is_sealed, plan_hash};
+
+use crate::Error;
+use crate::build::build;
+use crate::ledger::Ledger;
+use crate::plan::{Plan, TilePlan};
+use crate::report;
+use crate::survey::Gap;
+
+/// This stage's name.
+pub const STAGE: &str = "x3-level1";
+
+/// Builds the store of every tile of our shard. A tile that fails is an outcome, and the others go on; only when no
+/// tile can be built at all does the run itself fail. Gaps are outcomes too.
+///
+/// # Errors
+/// A [`Failure`] if the ledger cannot be read, if every tile fails, or if manifest or report cannot be written.
+pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure> {
+    let ledger_path = plan.raw.join("ledger.parquet");
+    let ledger = Ledger::read(&ledger_path)?;
+    let mut run = Run::start(STAGE, env!("CARGO_PKG_VERSION"), ctx, plan, project.seed);
+    run.input(&project.locations());
+    if ledger_path.exists() {
+        run.input(&ledger_path);
+    }
+    let (mut stores, mut failures) = (Vec::new(), Vec::new());
+    for (_, cubes) in plan.tiles.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
+        let path = plan.store(&cubes.tile);
+        match plan.tile(cubes, &ledger).and_then(|tile| build_tile(&tile, &path, plan.memory, &ledger, ctx)) {
+            Ok((outcome, gaps)) => {
+                run.outcome(outcome);
+                gaps.iter().for_each(|gap| run.outcome(gap_outcome(&cubes.tile, gap)));
+                run.output(&path);
+                stores.push(path);
+            }
+            Err(error) => {
+                let hint = error.hint().map_or(String::new(), |hint| format!(" (hint: {hint})"));
+                run.outcome(Outcome::failed(&cubes.tile, format!("{error}{hint}")));
+                failures.push(error);
+            }
+        }
+    }
+    let page = if run.nothing_done() { None } else { Some(report::page(&project.name, &stores)?) };
+    let finish = run.finish(&plan.level1, page)?;
+    match failures.into_iter().next() {
+        Some(first) if stores.is_empty() => Err(first.into()),
+        _ => Ok(finish),
+    }
+}
+
+fn build_tile(
+    tile: &TilePlan,
+    path: &Path,
+    memory: usize,
+    ledger: &Ledger,
+    ctx: &Ctx,
+) -> Result<(Outcome, Vec<Gap>), Error> {
+    let hash = plan_hash(tile);
+    if is_sealed(path, &hash) {
+        let gaps = Cube::open(path, "level1")?.attrs().get("gaps").cloned().unwrap_or_default();
+        let gaps: Vec<Gap> = serde_json::from_value(gaps).unwrap_or_default();
+        return Ok((Outcome::skipped(&tile.tile, "done before"), gaps));
+    }
+    let clock = Instant::now();
+    let bar = ctx.progress(&tile.tile, (tile.scenes.len() * (tile.assets.len() + 1)) as u64);
+    let gaps = build(tile, path, &hash, ledger, memory, &|| bar.inc(1));
+    bar.finish();
+    Ok((Outcome::ok(&tile.tile, clock.elapsed().as_secs_f64(), folder_bytes(path)), gaps?))
+}
+
+fn gap_outcome(tile: &str, gap: &Gap) -> Outcome {
+    let unit = format!("{tile}/{}/{}", gap.scene, gap.asset);
+    Outcome::failed(unit, format!("{} cubes have a gap: {}", gap.cubes.len(), gap.reason))
+}
+
+/// Bytes of all files below a folder.
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// A table of what would be done, without doing it.
+///
+/// # Errors
+/// A [`Failure`] if the ledger or a tile's items cannot be read.
+pub fn describe(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
+    let ledger = Ledger::read(&plan.raw.join("ledger.parquet"))?;
+    let mut text =
+        format!("{:<8} {:>6} {:>7} {:>10} {:>13}  state\n", "tile", "cubes", "scenes", "raw", "uncompressed");
+    for (_, cubes) in plan.tiles.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
+        let tile = plan.tile(cubes, &ledger)?;
+        let raw: u64 = tile.scenes.iter().flat_map(|scene| scene.sizes.values()).sum();
+        let pixels = tile.cubes.len() * tile.scenes.len() * tile.grid.size_px * tile.grid.size_px;
+        let done = is_sealed(&plan.store(&tile.tile), &plan_hash(&tile));
+        text.push_str(&format!(
+            "{:<8} {:>6} {:>7} {:>10} {:>13}  {}\n",
+            tile.tile,
+            tile.cubes.len(),
+            tile.scenes.len(),
+            human_bytes(raw),
+            human_bytes((pixels * (2 * tile.assets.len() + 1)) as u64),
+            if done { "done" } else { "to do" },
+        ));
+    }
+    let names = |series: Vec<&str>| if series.is_empty() { "none".to_owned() } else { series.join(" ") };
+    let smap = plan.smap.iter().flat_map(|smap| &smap.series).map(|info| info.name.as_str()).collect();
+    let era5 = plan.era5.iter().flat_map(|era5| &era5.series).map(|info| info.name.as_str()).collect();
+    let statics: Vec<String> =
+        plan.statics.layers.iter().map(|layer| format!("{layer:?}").to_lowercase()).collect();
+    text.push_str(&format!(
+        "  s2: scl {}\n  smap: {}\n  era5: {}\n  static: {}\n  days: {} to {}",
+        plan.assets.join(" "),
+        names(smap),
+        names(era5),
+        names(statics.iter().map(String::as_str).collect()),
+        plan.first,
+        plan.last
+    ));
+    Ok(Finish::text_only(text))
+}

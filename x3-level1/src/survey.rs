@@ -1,0 +1,86 @@
+//! A look at every raster's header before anything is decoded: does it lie right, and which blocks are missing.
+
+use minicube::Epsg;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::ledger::Ledger;
+use crate::plan::TilePlan;
+use crate::raster::Raster;
+use crate::scene::Scene;
+
+/// Blocks under a cube that are neither in the file nor accounted for in the ledger. Kept in the store's attributes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    /// Scene id.
+    pub scene: String,
+    /// Asset.
+    pub asset: String,
+    /// Ids of the cubes concerned.
+    pub cubes: Vec<String>,
+    /// What the ledger says, if anything.
+    pub reason: String,
+}
+
+/// The gaps of a tile, in the order of scenes and assets.
+///
+/// # Errors
+/// [`Error::Raster`] or [`Error::Georeference`] for a raster that cannot be opened, is of another zone or does not
+/// touch the tile's cubes.
+pub(crate) fn survey(tile: &TilePlan, ledger: &Ledger) -> Result<Vec<Gap>, Error> {
+    let per_scene = tile
+        .scenes
+        .par_iter()
+        .map(|scene| {
+            let gaps = tile.all_assets().map(|asset| survey_asset(tile, scene, asset, ledger));
+            gaps.filter_map(Result::transpose).collect::<Result<Vec<Gap>, Error>>()
+        })
+        .collect::<Result<Vec<Vec<Gap>>, Error>>()?;
+    Ok(per_scene.into_iter().flatten().collect())
+}
+
+fn survey_asset(tile: &TilePlan, scene: &Scene, asset: &str, ledger: &Ledger) -> Result<Option<Gap>, Error> {
+    let gap = |cubes: Vec<String>, reason: String| {
+        let (scene, asset) = (scene.id.clone(), asset.to_owned());
+        (!cubes.is_empty()).then_some(Gap { scene, asset, cubes, reason })
+    };
+    let Some(path) = scene.raster(asset) else {
+        return Ok(missing_file(scene, asset, ledger)
+            .and_then(|reason| gap(tile.cubes.iter().map(|cube| cube.id.clone()).collect(), reason)));
+    };
+    let raster = Raster::open(&path, Epsg(tile.epsg.0))?;
+    let mut cubes = Vec::new();
+    let mut reason = None;
+    for cube in &tile.cubes {
+        if !raster.covers(&cube.bounds) {
+            return Err(Error::Georeference {
+                path,
+                expected: format!("a raster over {} at {:?}", cube.id, cube.bounds),
+                found: "one that does not touch it".into(),
+            });
+        }
+        let (rows, cols) = raster.weights(&cube.bounds, tile.grid.size_px);
+        let absent = raster.absent_blocks(&rows.window, &cols.window)?;
+        let unexplained = absent.iter().find(|(row, col)| !ledger.explains(&scene.id, asset, *row, *col));
+        if let Some(&(row, col)) = unexplained {
+            cubes.push(cube.id.clone());
+            let status = ledger.asset(&scene.id, asset).and_then(|record| record.status(row, col));
+            reason.get_or_insert_with(|| {
+                let status =
+                    status.map_or("not in the ledger".to_owned(), |status| format!("ledger: {status}"));
+                format!("block {row},{col} is not in the file, {status}")
+            });
+        }
+    }
+    Ok(gap(cubes, reason.unwrap_or_default()))
+}
+
+/// Why an asset without a file is a gap; `None` if the downloader found nothing worth fetching in it.
+fn missing_file(scene: &Scene, asset: &str, ledger: &Ledger) -> Option<String> {
+    match ledger.asset(&scene.id, asset) {
+        Some(record) if record.all("skipped_cloudy") => None,
+        Some(_) => Some("no file, though the ledger has blocks for it".to_owned()),
+        None => Some("no file, not in the ledger".to_owned()),
+    }
+}

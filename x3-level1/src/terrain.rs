@@ -1,0 +1,51 @@
+//! Slope from elevation.
+
+use ndarray::{Array2, ArrayView2};
+
+/// Slope in degrees by Horn's third-order finite differences.
+///
+/// # Shapes
+/// `elevation` is `[y + 2, x + 2]`, the wanted grid with a margin of one pixel; the result is `[y, x]`. Both in metres;
+/// NaN in any of the nine pixels makes NaN.
+///
+/// Horn, B. K. P. (1981), Hill shading and the reflectance map, doi:10.1109/PROC.1981.11918.
+#[must_use]
+pub fn slope_deg(elevation: ArrayView2<'_, f32>, resolution_m: f64) -> Array2<f32> {
+    let (rows, cols) = (elevation.nrows().saturating_sub(2), elevation.ncols().saturating_sub(2));
+    Array2::from_shape_fn((rows, cols), |(y, x)| {
+        let z = |dy: usize, dx: usize| f64::from(elevation[[y + dy, x + dx]]);
+        let east = z(0, 2) + 2.0 * z(1, 2) + z(2, 2) - z(0, 0) - 2.0 * z(1, 0) - z(2, 0);
+        let south = z(2, 0) + 2.0 * z(2, 1) + z(2, 2) - z(0, 0) - 2.0 * z(0, 1) - z(0, 2);
+        let center = z(1, 1) * 0.0;
+        let rise = (east.hypot(south) + center) / (8.0 * resolution_m);
+        let degrees = rise.atan().to_degrees() as f32;
+        degrees
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane that rises 30 m in 30 m to the east and not at all to the south slopes by 45°.
+    #[test]
+    fn planes_have_their_slope() {
+        let east = Array2::from_shape_fn((4, 5), |(_, x)| x as f32 * 30.0);
+        assert!(slope_deg(east.view(), 30.0).iter().all(|&s| (s - 45.0).abs() < 1e-5));
+        // Rise 3 east and 4 south on 10 m: atan(5 / 10) = 26.565°.
+        let both = Array2::from_shape_fn((3, 3), |(y, x)| (3 * x + 4 * y) as f32);
+        assert!((slope_deg(both.view(), 10.0)[[0, 0]] - 26.565).abs() < 1e-3);
+        assert_eq!(slope_deg(Array2::zeros((3, 3)).view(), 30.0), Array2::<f32>::zeros((1, 1)));
+    }
+
+    #[test]
+    fn a_void_spoils_its_neighbours_only() {
+        let mut flat = Array2::<f32>::zeros((5, 5));
+        flat[[0, 0]] = f32::NAN;
+        let slope = slope_deg(flat.view(), 30.0);
+        assert!(slope[[0, 0]].is_nan());
+        assert_eq!(slope.iter().filter(|s| s.is_nan()).count(), 1);
+        flat[[2, 2]] = f32::NAN;
+        assert!(slope_deg(flat.view(), 30.0).iter().all(|s| s.is_nan()));
+    }
+}
