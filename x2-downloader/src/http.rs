@@ -130,7 +130,15 @@ impl Http {
     /// The answer to a JSON document.
     pub(crate) async fn post(&self, url: &Url, body: &Value) -> Result<Answer, Stop> {
         self.persist(url, || async {
-            let (answer, _) = self.body(self.client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body.to_string()), url).await?;
+            let (answer, _) = self
+                .body(
+                    self.client
+                        .post(url.clone())
+                        .header(CONTENT_TYPE, "application/json")
+                        .body(body.to_string()),
+                    url,
+                )
+                .await?;
             Ok(answer)
         })
         .await

@@ -1,0 +1,123 @@
+//! The binary: killed at random instants, and given nonsense.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::earth::{CELLS, CENTER, TILE, TinyEarth, section};
+use common::server::TestServer;
+use common::{TestProject, assert_same, ledger};
+
+fn command(verb: &str, project: &TestProject) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_x2-downloader"));
+    command.args([verb, "--config"]).arg(project.config());
+    command
+}
+
+fn run(verb: &str, project: &TestProject) -> Output {
+    command(verb, project).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A run that is killed eight times, each time a little later, ends in the same bytes as one that is not; and no file
+/// is ever half there.
+#[test]
+fn killed_and_resumed_the_bytes_are_the_same() {
+    let earth = TinyEarth::new(5);
+    let server = TestServer::start(move |base, request| {
+        std::thread::sleep(Duration::from_millis(40));
+        earth.answer(base, request)
+    });
+    let one_connection = format!("{}\nconnections = 2", section(&server.base));
+    let whole = TestProject::new(TILE, CENTER, &CELLS, &one_connection);
+    let clock = Instant::now();
+    assert!(run("run", &whole).status.success());
+    let (full, requests) = (clock.elapsed(), server.requests());
+    let expected = whole.data();
+
+    let killed = TestProject::new(TILE, CENTER, &CELLS, &one_connection);
+    let mut seed = 88_172_645_463_325_252_u64;
+    let mut in_flight = 0;
+    for _ in 0..8 {
+        // Marsaglia's xorshift: kill points between 3 % and 18 % of a whole run.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let share = 0.03 + (seed % 1000) as f64 / 6700.0;
+        let mut child = command("run", &killed).stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(full.mul_f64(share));
+        in_flight += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (name, bytes) in killed.data().iter().filter(|(name, _)| !name.ends_with(".partial")) {
+            assert!(bytes == &expected[name], "{name} was half there");
+        }
+    }
+    assert!(in_flight >= 5, "only {in_flight} kills hit a run");
+    let output = run("run", &killed);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_same(&expected, &killed.data());
+    assert_eq!(ledger(&whole.raw()), ledger(&killed.raw()));
+    // Each kill loses at most what is in flight: headers and ranges of two connections.
+    let extra = server.requests() - 2 * requests;
+    assert!(extra <= 8 * 12, "{extra} requests more than needed, of {requests}");
+    assert!(run("verify", &killed).status.success());
+}
+
+#[test]
+fn plan_and_status_tell_before_and_after() {
+    let earth = TinyEarth::new(3);
+    let server = TestServer::start(move |base, request| earth.answer(base, request));
+    let project = TestProject::new(TILE, CENTER, &CELLS, &section(&server.base));
+    let status = run("status", &project);
+    assert_eq!(status.status.code(), Some(2));
+    assert!(text(&status.stderr).contains("nothing was downloaded"));
+    // Four blocks of red, three of nir08 (one of them absent in the archive), three of scl; three scenes.
+    let plan = text(&run("plan", &project).stdout);
+    assert!(plan.contains("35KMQ") && plan.contains("30 blocks"), "{plan}");
+    assert!(!project.raw().join("s2").exists(), "a plan fetches nothing");
+    assert!(run("run", &project).status.success());
+    let status = text(&run("status", &project).stdout);
+    assert!(status.contains("skipped_cloudy") && status.contains("superseded"), "{status}");
+}
+
+#[test]
+fn nonsense_ends_with_code_2_an_error_and_a_hint() {
+    let earth = TinyEarth::new(0);
+    let server = TestServer::start(move |base, request| earth.answer(base, request));
+    let cases = [
+        ("max_cloud_cver = 3", "unknown key `max_cloud_cver`", "max_cloud_cover"),
+        (
+            "max_cloud_cover = 300.0\nconnections = 0",
+            "max_cloud_cover: expected 0 to 100, found 300; connections",
+            "config.toml",
+        ),
+        ("stac = \"earth-search\"", "stac: expected an http(s) address, found `earth-search`", "config.toml"),
+        ("dem = [\"no/such.tif\"]", "dem: no file no/such.tif", "config.toml"),
+        ("assets = [\"../red\"]", "assets: expected an asset key, found `../red`", "config.toml"),
+        (&section(&server.base), "no scenes of sentinel-2-l2a from 2021-01-01 to 2021-12-31", "years"),
+        (
+            "stac = \"http://127.0.0.1:9/v1\"\nretries = 0",
+            "search of tile 35KMQ failed: http://127.0.0.1:9/v1/search",
+            "network",
+        ),
+    ];
+    for (download, error, hint) in cases {
+        let project = TestProject::new(TILE, CENTER, &CELLS, download);
+        let output = run("run", &project);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let line = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert!(line.contains(error), "{error}: {stderr}");
+        assert!(stderr.lines().any(|line| line.starts_with("hint: ") && line.contains(hint)), "{stderr}");
+    }
+    let project = TestProject::new(TILE, CENTER, &CELLS, "");
+    fs::remove_file(project.folder.path().join("data/sampler/locations.parquet")).unwrap();
+    let stderr = text(&run("run", &project).stderr);
+    assert!(stderr.contains("locations.parquet") && stderr.contains("hint: "), "{stderr}");
+}
