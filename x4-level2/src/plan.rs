@@ -182,22 +182,25 @@ impl Plan {
         let mut text = format!("{:<24} {:>8}  {}\n", "store", "samples", "from");
         for unit in &self.units {
             let from = match &unit.source {
-                Source::Level1 { path, .. } => path.display().to_string(),
-                Source::Import(import) => format!("{} {} files", import.cubes.len(), import.format.source()),
+                Source::Level1 { path, .. } => {
+                    format!(
+                        "{}: {} steps of {} days",
+                        path.display(),
+                        self.settings.steps,
+                        self.settings.step_days
+                    )
+                }
+                Source::Import(import) => {
+                    format!("{} cubes of {}", import.cubes.len(), import.format.source())
+                }
             };
             text.push_str(&format!("{:<24} {:>8}  {from}\n", unit.name(), unit.samples(&self.settings)));
         }
         for (unit, reason) in &self.unusable {
             text.push_str(&format!("unusable: {unit}: {reason}\n"));
         }
-        let settings = &self.settings;
-        let samples: usize = self.units.iter().map(|unit| unit.samples(settings)).sum();
-        text.push_str(&format!(
-            "{samples} samples of {} steps of {} days into {}",
-            settings.steps,
-            settings.step_days,
-            self.folder.display()
-        ));
+        let samples: usize = self.units.iter().map(|unit| unit.samples(&self.settings)).sum();
+        text.push_str(&format!("{samples} samples into {}", self.folder.display()));
         text
     }
 }

@@ -4,7 +4,7 @@ use minicube::{CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewD, Axis};
 use serde_json::{Map, Value, json};
 
-use crate::index::{NDVI_EPSILON, kndvi, ndvi};
+use crate::index::{kndvi, ndvi};
 use crate::{Error, Filled, Steps};
 
 /// Edge of the chunks that maps are compressed in; a store's shards hold one sample and variable each.
@@ -116,7 +116,7 @@ impl Layout {
             .attr("source", self.source)
             .attr("step_days", self.step_days)
             .attr("context_steps", self.context_steps)
-            .attr("ndvi_epsilon", f64::from(NDVI_EPSILON))
+            .attr("ndvi_epsilon", 1e-8)
             .var(VarSpec::new("sample_id", &["sample"], DType::String))
             .var(VarSpec::new("cube_id", &["sample"], DType::String))
             .var(degrees("lon", "longitude", "degrees_east"))

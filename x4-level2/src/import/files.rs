@@ -126,17 +126,36 @@ fn deal(import: &Import, cubes: &[ImportCube]) -> BTreeMap<String, Split> {
         cubes.iter().map(|cube| (sha256_bytes(cube.place.as_bytes()), cube.place.clone())).collect();
     places.sort();
     places.dedup();
-    let cut = |share: f64| (share * places.len() as f64).round() as usize;
-    let (train, val) = (cut(import.train), cut(import.train + import.val));
+    let [train, val, _] = counts([import.train, import.val, import.test], places.len());
     let split = |rank: usize| match import.split {
         SplitRule::Train => Split::Train,
         SplitRule::Val => Split::Val,
         SplitRule::Test => Split::Test,
         SplitRule::Shares if rank < train => Split::Train,
-        SplitRule::Shares if rank < val => Split::Val,
+        SplitRule::Shares if rank < train + val => Split::Val,
         SplitRule::Shares => Split::Test,
     };
     places.iter().enumerate().map(|(rank, (_, place))| (place.clone(), split(rank))).collect()
+}
+
+/// `n` places by shares that sum to 1: the nearest whole numbers, but one at least for every share above 0 as long as
+/// there are places.
+fn counts(shares: [f64; 3], n: usize) -> [usize; 3] {
+    let mut counts = shares.map(|share| (share * n as f64).round().max(f64::from(share > 0.0)) as usize);
+    while counts.iter().sum::<usize>() != n {
+        // The count furthest from its share gives way; the later split where two are equally far.
+        let excess = |i: usize| counts[i] as f64 - shares[i] * n as f64;
+        let too_many = counts.iter().sum::<usize>() > n;
+        let order = |a: &usize, b: &usize| excess(*a).total_cmp(&excess(*b));
+        let used = (0..3).filter(|&i| shares[i] > 0.0);
+        let most = used.clone().filter(|&i| counts[i] > 1 || n < 3).max_by(order);
+        match if too_many { most } else { used.min_by(order) } {
+            Some(i) if too_many && counts[i] > 0 => counts[i] -= 1,
+            Some(i) if !too_many => counts[i] += 1,
+            _ => break,
+        }
+    }
+    counts
 }
 
 /// A file itself, or the files of an extension in a folder and its sub-folders.
@@ -166,6 +185,19 @@ mod tests {
 
     fn cube(id: &str, place: &str) -> ImportCube {
         ImportCube { id: id.into(), tile: "29SND".into(), place: place.into(), files: vec![], sizes: vec![] }
+    }
+
+    #[test]
+    fn every_share_gets_a_place_if_there_are_enough() {
+        assert_eq!(counts([0.8, 0.2, 0.0], 3), [2, 1, 0]);
+        assert_eq!(counts([0.8, 0.2, 0.0], 2), [1, 1, 0]);
+        assert_eq!(counts([0.8, 0.15, 0.05], 3), [1, 1, 1]);
+        assert_eq!(counts([0.8, 0.15, 0.05], 100), [80, 15, 5]);
+        assert_eq!(counts([1.0, 0.0, 0.0], 5), [5, 0, 0]);
+        for n in 0..60 {
+            assert_eq!(counts([0.34, 0.33, 0.33], n).iter().sum::<usize>(), n);
+            assert_eq!(counts([0.5, 0.0, 0.5], n).iter().sum::<usize>(), n);
+        }
     }
 
     #[test]
