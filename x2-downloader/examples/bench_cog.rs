@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for attempt in ["warm", "cold"] {
         let project =
             Project { name: "bench".into(), dir: folder.path().join(attempt), years: [2021, 2021], seed: 42 };
+        table(&world).write(&project.locations())?;
         let mut plan = Plan::new(project, &section, &table(&world))?;
         plan.last = plan.first + chrono::Duration::days(days - 1);
         let before = server.stats();

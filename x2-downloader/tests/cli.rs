@@ -1,4 +1,5 @@
 //! The binary: killed at random instants, and given nonsense.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What is fetched, byte by byte, from a tiny archive.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 

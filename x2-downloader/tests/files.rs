@@ -1,4 +1,5 @@
 //! Whole files: SMAP granules from listings, ERA5, elevation and land cover.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 

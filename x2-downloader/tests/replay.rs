@@ -1,4 +1,5 @@
 //! The STAC client against recorded pages of Earth Search: a small made one, and the real exchange where it is there.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A month of the synthetic Earth over its real protocols, with and without faults.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! What the tests share: projects in temporary folders, and a server that answers as it is told.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests may fail loudly")]
 
 pub mod cog;
 pub mod earth;
