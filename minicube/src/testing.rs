@@ -76,11 +76,7 @@ pub fn tiny_level1(dir: &Path) -> Result<PathBuf, Error> {
         );
     }
     spec = spec.var(
-        VarSpec::new("s2/scl", &band_dims, DType::U8)
-            .chunk(&chunk)
-            .shard(&shard)
-            .missing(0)
-            .attr("grid_mapping", "crs"),
+        VarSpec::new("s2/scl", &band_dims, DType::U8).chunk(&chunk).shard(&shard).attr("grid_mapping", "crs"),
     );
     let soil_dims = ["minicube", "time", "smap_y", "smap_x"];
     spec = spec.var(VarSpec::new("smap/sm_rootzone", &soil_dims, DType::F32));

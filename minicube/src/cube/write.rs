@@ -13,7 +13,6 @@ use zarrs::array::codec::ZstdCodec;
 use zarrs::array::{Array, ArrayBuilder, CodecOptions, data_type};
 use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
-use zarrs::node::Node;
 
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
 use crate::files::{list_files, partial_path, write_atomic};
@@ -185,6 +184,9 @@ impl CubeWriter {
                 found: self.spec.dims.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             self.build_array(var, &shape).map_err(|reason| error(&var.name, reason))?;
+            let mut document = self.document(&var.name)?;
+            name_codecs(&mut document);
+            self.write_document(&var.name, &document)?;
         }
         Ok(())
     }
@@ -301,27 +303,48 @@ impl CubeWriter {
 
     /// Adds the consolidated metadata, sorted by path, and the seal to the root's metadata document.
     fn consolidate(&self) -> Result<(), Error> {
-        let node = Node::open(&self.store, "/").map_err(|error| zarr_error(&self.path, "/", error))?;
-        let consolidated = node.consolidate_metadata().unwrap_or_default();
-        let mut entries: Vec<(String, Value)> = consolidated
-            .into_iter()
-            .map(|(path, metadata)| {
-                let value = serde_json::to_value(metadata).unwrap_or(Value::Null);
-                (path.trim_start_matches('/').to_owned(), value)
-            })
-            .collect();
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        let metadata: Map<String, Value> = entries.into_iter().collect();
-
-        let path = self.partial.join("zarr.json");
-        let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
-        let mut root: Value =
-            serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, "/", error))?;
+        let groups = self.spec.vars.iter().map(VarSpec::group).filter(|group| !group.is_empty());
+        let nodes: BTreeSet<&str> =
+            self.spec.vars.iter().map(|var| var.name.as_str()).chain(groups).collect();
+        let mut metadata = Map::new();
+        for node in nodes {
+            metadata.insert(node.to_owned(), self.document(node)?);
+        }
+        let mut root = self.document("")?;
         root["attributes"]["sealed"] = json!(true);
         root["consolidated_metadata"] =
             json!({"kind": "inline", "must_understand": false, "metadata": metadata});
-        let text = serde_json::to_string_pretty(&root).map_err(|error| zarr_error(&self.path, "/", error))?;
-        write_atomic(&path, text.as_bytes())
+        self.write_document("", &root)
+    }
+
+    fn document(&self, node: &str) -> Result<Value, Error> {
+        let path = self.partial.join(node).join("zarr.json");
+        let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
+        serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, node, error))
+    }
+
+    fn write_document(&self, node: &str, document: &Value) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(document).map_err(|e| zarr_error(&self.path, node, e))?;
+        write_atomic(&self.partial.join(node).join("zarr.json"), text.as_bytes())
+    }
+}
+
+/// Writes every codec as an object. The Zarr v3 specification lets a codec without configuration be a bare name, but
+/// zarr-python (3.1) reads objects only.
+fn name_codecs(node: &mut Value) {
+    let Some(codecs) = node.get_mut("codecs").and_then(Value::as_array_mut) else { return };
+    for codec in codecs {
+        if let Value::String(name) = codec {
+            *codec = json!({"name": name});
+        }
+        if let Some(configuration) = codec.get_mut("configuration") {
+            name_codecs(configuration);
+            if let Some(index) = configuration.get_mut("index_codecs").map(Value::take) {
+                let mut wrapped = json!({"codecs": index});
+                name_codecs(&mut wrapped);
+                configuration["index_codecs"] = wrapped["codecs"].take();
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schem
 use geo::{Coord, LineString, Polygon};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -42,7 +43,9 @@ impl LocationTable {
             .set_created_by(format!("minicube schema {SCHEMA_VERSION}"))
             .build();
         let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+        // With an embedded Arrow schema, pyarrow and geopandas would not look at the file's own key `geo`.
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let mut writer = ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options)
             .map_err(|error| Error::table(path, error))?;
         writer.write(&batch).map_err(|error| Error::table(path, error))?;
         writer.close().map_err(|error| Error::table(path, error))?;
