@@ -1,0 +1,279 @@
+//! The binary on small rasters made with GDAL.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use gdal::DriverManager;
+use gdal::raster::{Buffer, RasterCreationOptions};
+use gdal::spatial_ref::SpatialRef;
+use minicube::{LocationTable, Split};
+
+/// Across the border of UTM zones 34 and 35.
+const WEST: f64 = 23.4;
+const SOUTH: f64 = -20.8;
+const SIZE: f64 = 1.2;
+
+/// Writes a lon/lat raster of `n` × `n` pixels over the test area; `value` gets (column, row) from 0 to 1.
+fn raster(path: &Path, driver: &str, n: usize, value: impl Fn(f64, f64) -> u8) {
+    let memory = DriverManager::get_driver_by_name("MEM").unwrap();
+    let mut dataset = memory.create_with_band_type::<u8, _>("", n, n, 1).unwrap();
+    dataset.set_spatial_ref(&SpatialRef::from_epsg(4326).unwrap()).unwrap();
+    let step = SIZE / n as f64;
+    dataset.set_geo_transform(&[WEST, step, 0.0, SOUTH + SIZE, 0.0, -step]).unwrap();
+    let values = (0..n * n).map(|i| value((i % n) as f64 / n as f64, (i / n) as f64 / n as f64)).collect();
+    let mut band = dataset.rasterband(1).unwrap();
+    band.write((0, 0), (n, n), &mut Buffer::new((n, n), values)).unwrap();
+    let driver = DriverManager::get_driver_by_name(driver).unwrap();
+    dataset.create_copy(&driver, path, &RasterCreationOptions::default()).unwrap();
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        // Two climates; land cover in stripes that get finer to the south, a lake in the north-east; hills in the west.
+        raster(&folder.path().join("climate.tif"), "GTiff", 24, |x, _| if x < 0.4 { 4 } else { 6 });
+        raster(&folder.path().join("cover.tif"), "GTiff", 600, |x, y| {
+            if x > 0.8 && y < 0.2 {
+                80
+            } else if ((x * 600.0 / (40.0 - 30.0 * y)) as usize).is_multiple_of(2) {
+                30
+            } else {
+                10
+            }
+        });
+        raster(&folder.path().join("dem.tif"), "GTiff", 600, |x, _| {
+            if x < 0.5 { ((x * 300.0).sin().abs() * 200.0) as u8 } else { 100 }
+        });
+        World { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self, sampler: &str) -> PathBuf {
+        let path = self.path("project.toml");
+        fs::write(&path, format!("[project]\nname = \"t\"\nseed = 7\n\n[sampler]\n{sampler}")).unwrap();
+        path
+    }
+
+    fn usual(&self) -> String {
+        format!(
+            "bbox = [{WEST}, {SOUTH}, {}, {}]\ncount = 60\nformats = [\"geojson\", \"csv\"]\n{}",
+            WEST + SIZE,
+            SOUTH + SIZE,
+            self.rasters()
+        )
+    }
+
+    fn rasters(&self) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        format!(
+            "[sampler.climate]\nsource = \"{}\"\n[sampler.landcover]\nsource = \"{}\"\n[sampler.dem]\nsource = \"{}\"\n",
+            path("climate.tif"),
+            path("cover.tif"),
+            path("dem.tif")
+        )
+    }
+
+    fn call(&self, verb: &str, config: &Path, dir: &str, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_x1-sampler"))
+            .args([verb, "--config"])
+            .arg(config)
+            .arg("--dir")
+            .arg(self.path(dir))
+            .args(more)
+            .output()
+            .unwrap()
+    }
+
+    fn table(&self, dir: &str) -> LocationTable {
+        LocationTable::read(&self.path(dir).join("sampler/locations.parquet")).unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> String {
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[track_caller]
+fn fails(output: &Output, parts: &[&str]) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: ") && error.contains("\nhint: "), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_sample_from_plan_to_verify() {
+    let world = World::new();
+    let config = world.config(&world.usual());
+    let plan = succeeds(&world.call("plan", &config, "a", &[]));
+    assert!(plan.contains("to do") && plan.contains("12 (34KGB "), "{plan}");
+    succeeds(&world.call("run", &config, "a", &["--threads", "1"]));
+    assert!(succeeds(&world.call("verify", &config, "a", &[])).contains("all promises kept"));
+
+    let table = world.table("a");
+    assert_eq!(table.locations.len(), 60);
+    assert_eq!(table.strata(), ["climate", "heterogeneity", "landcover", "topography"]);
+    for split in Split::ALL {
+        assert!(table.locations.iter().any(|location| location.split == split), "{split} is empty");
+    }
+    for location in &table.locations {
+        // The lake has no locations; climate and relief are those of the place.
+        let (x, y) = ((location.lon - WEST) / SIZE, (SOUTH + SIZE - location.lat) / SIZE);
+        assert!(!(x > 0.82 && y < 0.18), "{location:?}");
+        let expected = if x < 0.4 { "BWh" } else { "BSh" };
+        assert!(location.strata["climate"] == expected || (x - 0.4).abs() < 0.05, "{x} {location:?}");
+        assert!(location.strata["topography"] == "flat" || x < 0.52, "{x} {location:?}");
+    }
+    assert!(table.tiles().len() > 2);
+    let epsgs: std::collections::BTreeSet<u32> = table.locations.iter().map(|l| l.epsg.0).collect();
+    assert_eq!(epsgs.into_iter().collect::<Vec<_>>(), [32734, 32735]);
+
+    let report = fs::read_to_string(world.path("a/sampler/report.html")).unwrap();
+    for part in ["Locations by split", "Locations by topography", "Kullback", "effective sample size", "34KH"]
+    {
+        assert!(report.contains(part), "{part}");
+    }
+    assert!(
+        world.path("a/sampler/locations.csv").is_file()
+            && world.path("a/sampler/locations.geojson").is_file()
+    );
+}
+
+#[test]
+fn the_same_bytes_for_any_number_of_threads_and_nothing_the_second_time() {
+    let world = World::new();
+    let config = world.config(&world.usual());
+    for (dir, threads) in [("one", "1"), ("four", "4")] {
+        succeeds(&world.call("run", &config, dir, &["--threads", threads]));
+    }
+    let bytes = |dir: &str| fs::read(world.path(dir).join("sampler/locations.parquet")).unwrap();
+    assert_eq!(bytes("one"), bytes("four"));
+    let report = |dir: &str| fs::read(world.path(dir).join("sampler/report.html")).unwrap();
+    assert_eq!(report("one"), report("four"));
+
+    let before = fs::metadata(world.path("one/sampler/locations.parquet")).unwrap().modified().unwrap();
+    assert!(succeeds(&world.call("run", &config, "one", &[])).contains("nothing to do"));
+    assert_eq!(
+        fs::metadata(world.path("one/sampler/locations.parquet")).unwrap().modified().unwrap(),
+        before
+    );
+
+    // Without the manifest the run was not finished: it is done again, to the same bytes.
+    fs::remove_file(world.path("one/sampler/run.json")).unwrap();
+    assert!(!succeeds(&world.call("run", &config, "one", &[])).contains("nothing to do"));
+    assert_eq!(bytes("one"), bytes("four"));
+}
+
+#[test]
+fn designs_distances_and_caps_hold() {
+    let world = World::new();
+    let config = world
+        .config(&format!("design = \"uniform\"\nmin_distance_m = 8000\nper_tile_max = 9\n{}", world.usual()));
+    let output = world.call("run", &config, "a", &[]);
+    let table = world.table("a");
+    assert!(table.tiles().values().all(|locations| locations.len() <= 9));
+    for (i, a) in table.locations.iter().enumerate() {
+        for b in &table.locations[..i] {
+            let (dx, dy) = ((a.lon - b.lon) * a.lat.to_radians().cos(), a.lat - b.lat);
+            let metres = dx.hypot(dy) * 111_195.0;
+            assert!(metres > 7_950.0, "{} and {}: {metres}", a.id, b.id);
+        }
+    }
+    // A shortfall is a gap, not a silent smaller sample.
+    let short = table.locations.len() < 60;
+    assert_eq!(output.status.code(), Some(i32::from(short)), "{}", text(&output.stdout));
+}
+
+#[test]
+fn more_locations_than_cells_is_a_reported_gap() {
+    let world = World::new();
+    let config = world.config(&world.usual().replace("count = 60", "count = 100000"));
+    let output = world.call("run", &config, "a", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("could not be drawn"), "{}", text(&output.stdout));
+    succeeds(&world.call("verify", &config, "a", &[]));
+}
+
+#[test]
+fn a_png_with_crs_and_extent_equals_the_geotiff() {
+    let world = World::new();
+    raster(&world.path("climate.png"), "PNG", 24, |x, _| if x < 0.4 { 4 } else { 6 });
+    let _ = fs::remove_file(world.path("climate.png.aux.xml"));
+    let config = world.config(&world.usual());
+    succeeds(&world.call("run", &config, "tif", &[]));
+    let with_png = world.usual().replace("climate.tif", "climate.png");
+    let config = world.config(&with_png);
+    fails(&world.call("run", &config, "png", &[]), &["climate raster", "no reference system"]);
+    let place = format!(
+        "climate.png\"\ncrs = \"EPSG:4326\"\nextent = [{WEST}, {SOUTH}, {}, {}]",
+        WEST + SIZE,
+        SOUTH + SIZE
+    );
+    let config = world.config(&with_png.replace("climate.png\"", &place));
+    succeeds(&world.call("run", &config, "png", &[]));
+    assert_eq!(world.table("tif").locations, world.table("png").locations);
+}
+
+#[test]
+fn verify_finds_a_changed_table() {
+    let world = World::new();
+    let config = world.config(&world.usual());
+    succeeds(&world.call("run", &config, "a", &[]));
+    let mut table = world.table("a");
+    table.locations[0].weight *= 2.0;
+    table.locations[1].bounds.x_min += 30.0;
+    table.locations[2].lon += 0.001;
+    table.locations[3].id = table.locations[4].id.clone();
+    table.locations[5].col = 27;
+    table.write(&world.path("a/sampler/locations.parquet")).unwrap();
+    let output = world.call("verify", &config, "a", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = text(&output.stdout);
+    for part in ["mean weight", "bounds", "centre", "twice", "not the tile's own"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let world = World::new();
+    let run = |sampler: &str| world.call("run", &world.config(sampler), "bad", &[]);
+    fails(&run("bbx = [1, 2, 3, 4]\n"), &["unknown key `bbx`", "did you mean `bbox`"]);
+    fails(&run("count = 5\n"), &["found none"]);
+    fails(&run("bbox = [10.0, 5.0, 11.0, 4.0]\n"), &["bbox: expected [west, south, east, north]"]);
+    fails(&run("bbox = [10.0, 86.0, 11.0, 87.0]\n"), &["no Sentinel-2 tile"]);
+    fails(&run("bbox = [24.0, -20.0, 24.01, -19.99]\n"), &["no candidate cell", "not wholly in the area"]);
+    fails(&run("tiles = [\"35XYZ1\"]\n"), &["35XYZ1"]);
+    fails(&run("aoi_file = \"missing.geojson\"\n"), &["missing.geojson"]);
+    let missing = world.usual().replace("dem.tif", "absent.tif");
+    fails(&run(&missing), &["dem raster", "absent.tif"]);
+    let legend = world.usual().replace("cover.tif\"", "cover.tif\"\nlegend = \"lc100\"");
+    fails(&run(&legend), &["landcover raster", "value 10", "lc100"]);
+    fails(&run("bbox = [0.0, 0.0, 1.0, 1.0]\n[sampler.split]\ntrain = 0.5\n"), &["sum 1"]);
+    let elsewhere = format!("bbox = [10.0, 48.0, 11.0, 49.0]\n{}", world.rasters());
+    fails(&run(&elsewhere), &["no candidate cell", "no land-cover data"]);
+    // A raster that ends in the middle of its data.
+    let whole = fs::read(world.path("cover.tif")).unwrap();
+    fs::write(world.path("cover.tif"), &whole[..whole.len() / 2]).unwrap();
+    fails(&run(&world.usual()), &["landcover raster", "cover.tif"]);
+    assert!(!world.path("bad/sampler/locations.parquet").exists());
+    let output = world.call("run", &world.config(&world.usual()), "bad", &["--shard", "1/2"]);
+    fails(&output, &["--shard"]);
+}
