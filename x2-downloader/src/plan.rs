@@ -310,3 +310,23 @@ fn name_of_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<
 fn without_query(text: &str) -> &str {
     text.split('?').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_server_is_the_same_on_any_port_and_no_secret_is_kept() {
+        let text = |url: &str| identity_text(&Url::parse(url).unwrap());
+        assert_eq!(text("http://127.0.0.1:8917/stac"), text("http://127.0.0.1:40001/stac"));
+        assert_eq!(text("https://user:secret@host:81/v1?token=secret"), "https://host:81/v1");
+        assert_ne!(text("https://host:81/v1"), text("https://host:82/v1"));
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_path() {
+        let Place::Remote(url) = place("https://host/a/dem.tif?x=1") else { panic!("not remote") };
+        assert_eq!(Place::Remote(url).name(), "dem.tif");
+        assert_eq!(place("rasters/dem.tif"), Place::Local("rasters/dem.tif".into()));
+    }
+}

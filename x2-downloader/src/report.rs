@@ -12,9 +12,19 @@ use crate::plan::Plan;
 /// What the parts add up to.
 #[derive(Default)]
 pub(crate) struct Summary {
-    tiles: BTreeMap<String, Vec<(NaiveDate, Fate)>>,
+    tiles: BTreeMap<String, Vec<Stored>>,
     sources: BTreeMap<String, Totals>,
     reasons: BTreeMap<String, usize>,
+}
+
+/// Tiles whose scenes are drawn.
+const MAX_TIMELINES: usize = 12;
+
+/// A scene on the disk.
+struct Stored {
+    day: NaiveDate,
+    fate: Fate,
+    bytes: u64,
 }
 
 /// How a scene ended.
@@ -61,7 +71,12 @@ impl Summary {
         if let Ok(day) = part.head.day.parse::<NaiveDate>()
             && !part.head.tile.is_empty()
         {
-            self.tiles.entry(part.head.tile.clone()).or_default().push((day, fate(part)));
+            let bytes = part.rows.iter().filter(|row| row.is_here()).map(|row| row.length).sum();
+            self.tiles.entry(part.head.tile.clone()).or_default().push(Stored {
+                day,
+                fate: fate(part),
+                bytes,
+            });
         }
     }
 
@@ -80,7 +95,7 @@ impl Summary {
         );
         let mut page = Report::new(&format!("Download: {}", plan.project.name)).lead(&lead);
         if !self.tiles.is_empty() {
-            page = page.section("Scenes").svg(&self.caption(), &self.timeline());
+            page = self.timelines(page.section("Scenes"));
         }
         page = page.section("Sources").svg("Bytes on the disk by source.", &self.bytes_by_source());
         let rows = self.sources.iter().map(|(source, totals)| {
@@ -98,37 +113,15 @@ impl Summary {
         page.section("Gaps").table(&["reason", "times"], gaps)
     }
 
-    /// One row of points a tile, one point a scene.
-    fn timeline(&self) -> String {
-        let series = |name: &str, fate: Fate| {
-            let points = self.tiles.values().enumerate().flat_map(|(row, scenes)| {
-                scenes
-                    .iter()
-                    .filter(move |scene| scene.1 == fate)
-                    .map(move |scene| (f64::from(to_cf_day(scene.0)), row as f64 + 1.0))
-            });
-            Series { name: name.to_owned(), points: points.collect(), style: Style::Points }
-        };
-        let series = vec![
-            series("fetched", Fate::Whole),
-            series("clear blocks only", Fate::Partly),
-            series("all cloudy", Fate::Cloudy),
-            series("failed", Fate::Failed),
-        ];
-        lines(&LinePlot {
-            title: "Scenes",
-            x_label: "date",
-            y_label: "tile",
-            series: series.into_iter().filter(|series| !series.points.is_empty()).collect(),
-            x_is_date: true,
-        })
-    }
-
-    fn caption(&self) -> String {
-        let tiles: Vec<String> =
-            self.tiles.keys().enumerate().map(|(i, tile)| format!("{} = {tile}", i + 1)).collect();
-        let shown = tiles.iter().take(30).cloned().collect::<Vec<_>>().join(", ");
-        format!("One point a scene, one line a tile: {shown}{}.", if tiles.len() > 30 { ", …" } else { "" })
+    /// One chart for each of the first tiles.
+    fn timelines(&self, mut page: Report) -> Report {
+        for (tile, scenes) in self.tiles.iter().take(MAX_TIMELINES) {
+            page = page.svg(&format!("Tile {tile}: one point a scene."), &timeline(tile, scenes));
+        }
+        match self.tiles.len().saturating_sub(MAX_TIMELINES) {
+            0 => page,
+            more => page.text(&format!("{more} further tiles are not drawn.")),
+        }
     }
 
     fn bytes_by_source(&self) -> String {
@@ -141,6 +134,28 @@ impl Summary {
         ];
         bars("Megabytes by source", &labels, &groups)
     }
+}
+
+fn timeline(tile: &str, scenes: &[Stored]) -> String {
+    let series = |name: &str, fate: Fate| {
+        let points = scenes.iter().filter(|scene| scene.fate == fate);
+        let points =
+            points.map(|scene| (f64::from(to_cf_day(scene.day)), scene.bytes as f64 / 1e6)).collect();
+        Series { name: name.to_owned(), points, style: Style::Points }
+    };
+    let series = [
+        series("all wanted blocks", Fate::Whole),
+        series("clear blocks only", Fate::Partly),
+        series("all cloudy", Fate::Cloudy),
+        series("failed", Fate::Failed),
+    ];
+    lines(&LinePlot {
+        title: &format!("Scenes of {tile}"),
+        x_label: "date",
+        y_label: "stored, MB",
+        series: series.into_iter().filter(|series| !series.points.is_empty()).collect(),
+        x_is_date: true,
+    })
 }
 
 fn fate(part: &Part) -> Fate {
