@@ -1,0 +1,335 @@
+//! k-means on time series: Euclidean with means, or soft-DTW with soft-DTW barycentres.
+//!
+//! Alternates assignment and centres like tslearn's `TimeSeriesKMeans`, with three differences, because soft-DTW
+//! may be negative: seeding draws by the soft-DTW *divergence*, which is not; the best restart is the one with
+//! the lowest mean soft-DTW, not the lowest mean square; and a cluster that runs empty takes over the worst
+//! placed series, which is counted and reported, instead of ending in an infinite inertia.
+
+use ndarray::{Array2, Array3, ArrayView3, Axis};
+use rand::Rng;
+use rayon::prelude::*;
+
+use super::SeriesError;
+use super::barycentre::{BarycentreOptions, of_members};
+use super::distance::{Set, soft_matrix, soft_self};
+
+/// How far two series are apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Metric {
+    /// Sum of squared differences at equal times.
+    Euclidean,
+    /// Soft-DTW with this gamma.
+    SoftDtw {
+        /// Smoothing, in squared units of the values.
+        gamma: f64,
+    },
+}
+
+/// What k-means shall do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KMeans {
+    /// Number of clusters.
+    pub clusters: usize,
+    /// How far two series are apart.
+    pub metric: Metric,
+    /// Rounds of assignment and centres at most (tslearn and default: 50).
+    pub max_iterations: usize,
+    /// Decrease of the mean distance that ends the rounds (tslearn and default: 1e-6).
+    pub tolerance: f64,
+    /// Starts, of which the best is kept (default 1).
+    pub restarts: usize,
+    /// When each barycentre is good enough.
+    pub barycentre: BarycentreOptions,
+}
+
+impl KMeans {
+    /// `clusters` clusters by `metric`, everything else at its default.
+    pub fn new(clusters: usize, metric: Metric) -> Self {
+        Self {
+            clusters,
+            metric,
+            max_iterations: 50,
+            tolerance: 1e-6,
+            restarts: 1,
+            barycentre: BarycentreOptions::default(),
+        }
+    }
+
+    /// Clusters the series `x` `[sample, time, dim]`; every start draws its own seed series from `rng`.
+    ///
+    /// # Errors
+    /// Empty or non-finite series, a gamma that is not positive, or more clusters than different series.
+    pub fn fit(&self, x: ArrayView3<'_, f64>, rng: &mut impl Rng) -> Result<Clustering, SeriesError> {
+        let set = self.checked(x)?;
+        let mut best: Option<Clustering> = None;
+        for _ in 0..self.restarts.max(1) {
+            let seeds = plus_plus(&set, self.clusters, self.metric, rng);
+            let centres =
+                Array3::from_shape_fn((seeds.len(), set.time, set.dims), |(k, t, d)| x[[seeds[k], t, d]]);
+            let found = self.rounds(&set, centres)?;
+            if best.as_ref().is_none_or(|b| found.objective < b.objective) {
+                best = Some(found);
+            }
+        }
+        best.ok_or(SeriesError::Empty)
+    }
+
+    /// As [`fit`](Self::fit), from the given centres `[cluster, time, dim]`.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), or centres with other dimensions.
+    pub fn fit_from(
+        &self,
+        x: ArrayView3<'_, f64>,
+        centres: ArrayView3<'_, f64>,
+    ) -> Result<Clustering, SeriesError> {
+        let set = self.checked(x)?;
+        if centres.dim().2 != set.dims {
+            return Err(SeriesError::Dims { left: set.dims, right: centres.dim().2 });
+        }
+        self.rounds(&set, centres.to_owned())
+    }
+
+    fn checked(&self, x: ArrayView3<'_, f64>) -> Result<Set, SeriesError> {
+        if let Metric::SoftDtw { gamma } = self.metric
+            && !(gamma > 0.0 && gamma.is_finite())
+        {
+            return Err(SeriesError::Gamma(gamma));
+        }
+        let set = Set::new(x)?;
+        let distinct = distinct(&set, self.clusters);
+        if self.clusters == 0 || distinct < self.clusters {
+            return Err(SeriesError::TooFewSeries { clusters: self.clusters, distinct });
+        }
+        Ok(set)
+    }
+
+    /// Lloyd's rounds from the given centres.
+    fn rounds(&self, set: &Set, mut centres: Array3<f64>) -> Result<Clustering, SeriesError> {
+        let clusters = centres.len_of(Axis(0));
+        let (mut reseeded, mut iterations, mut converged) = (0, 0, false);
+        let mut previous: Option<(Vec<usize>, f64)> = None;
+        let (labels, distances) = loop {
+            let (mut labels, distances) = nearest(set, &centres, self.metric)?;
+            reseeded += fill_empty(&mut labels, &distances, clusters);
+            let objective = mean(&distances);
+            if let Some((old_labels, old_objective)) = &previous {
+                converged = *old_labels == labels || (old_objective - objective).abs() < self.tolerance;
+            }
+            if converged || iterations == self.max_iterations {
+                break (labels, distances);
+            }
+            self.update(set, &labels, &mut centres);
+            previous = Some((labels, objective));
+            iterations += 1;
+        };
+        Ok(Clustering {
+            objective: mean(&distances),
+            centres,
+            labels,
+            distances,
+            iterations,
+            converged,
+            reseeded,
+        })
+    }
+
+    /// Moves each centre to the middle of its members.
+    fn update(&self, set: &Set, labels: &[usize], centres: &mut Array3<f64>) {
+        let members = members_of(labels, centres.len_of(Axis(0)));
+        let moved: Vec<Vec<f64>> = members
+            .par_iter()
+            .enumerate()
+            .map(|(k, members)| match self.metric {
+                Metric::Euclidean => euclidean_mean(set, members),
+                Metric::SoftDtw { gamma } => {
+                    let start = centres.index_axis(Axis(0), k).iter().copied().collect();
+                    of_members(set, members, start, gamma, self.barycentre).series.iter().copied().collect()
+                }
+            })
+            .collect();
+        for (mut centre, values) in centres.outer_iter_mut().zip(moved) {
+            centre.iter_mut().zip(values).for_each(|(target, value)| *target = value);
+        }
+    }
+}
+
+/// Clusters, and how they were found.
+#[derive(Clone, Debug)]
+pub struct Clustering {
+    /// Centres, `[cluster, time, dim]`.
+    pub centres: Array3<f64>,
+    /// Cluster of each sample.
+    pub labels: Vec<usize>,
+    /// Distance of each sample to its centre (soft-DTW or squared Euclidean).
+    pub distances: Vec<f64>,
+    /// Mean of `distances`: what the rounds decrease.
+    pub objective: f64,
+    /// Rounds of assignment and centres.
+    pub iterations: usize,
+    /// Whether the rounds ended by themselves.
+    pub converged: bool,
+    /// How often an empty cluster took over the worst placed series.
+    pub reseeded: usize,
+}
+
+impl Clustering {
+    /// tslearn's `inertia_`: the mean of the squared soft-DTW values. For comparison only.
+    pub fn tslearn_inertia(&self) -> f64 {
+        self.distances.iter().map(|d| d * d).sum::<f64>() / self.distances.len() as f64
+    }
+}
+
+/// The nearest centre of each series, ties to the lower index.
+///
+/// # Errors
+/// Empty or non-finite series, points of different dimension, or a gamma that is not positive.
+pub fn assign(
+    x: ArrayView3<'_, f64>,
+    centres: ArrayView3<'_, f64>,
+    metric: Metric,
+) -> Result<Vec<usize>, SeriesError> {
+    let set = Set::new(x)?;
+    if set.dims != centres.dim().2 {
+        return Err(SeriesError::Dims { left: set.dims, right: centres.dim().2 });
+    }
+    if let Metric::SoftDtw { gamma } = metric
+        && !(gamma > 0.0 && gamma.is_finite())
+    {
+        return Err(SeriesError::Gamma(gamma));
+    }
+    Ok(nearest(&set, &centres.to_owned(), metric)?.0)
+}
+
+/// Nearest centre of each series, and how far it is.
+fn nearest(set: &Set, centres: &Array3<f64>, metric: Metric) -> Result<(Vec<usize>, Vec<f64>), SeriesError> {
+    let table = distances(set, &Set::new(centres.view())?, metric);
+    Ok(table
+        .outer_iter()
+        .map(|row| {
+            row.iter()
+                .enumerate()
+                .fold((0, f64::INFINITY), |best, (k, d)| if *d < best.1 { (k, *d) } else { best })
+        })
+        .unzip())
+}
+
+fn distances(set: &Set, centres: &Set, metric: Metric) -> Array2<f64> {
+    match metric {
+        Metric::SoftDtw { gamma } => soft_matrix(set, centres, gamma),
+        Metric::Euclidean => Array2::from_shape_fn((set.samples, centres.samples), |(i, k)| {
+            set.series(i).iter().zip(centres.series(k)).map(|(a, b)| (a - b).powi(2)).sum()
+        }),
+    }
+}
+
+/// k-means++ with ln K + 2 candidates a step: draws by the squared distance, or by the soft-DTW divergence.
+fn plus_plus(set: &Set, clusters: usize, metric: Metric, rng: &mut impl Rng) -> Vec<usize> {
+    let own = match metric {
+        Metric::SoftDtw { gamma } => soft_self(set, gamma).to_vec(),
+        Metric::Euclidean => vec![0.0; set.samples],
+    };
+    let gaps = |candidates: &[usize]| -> Vec<Vec<f64>> {
+        let chosen = set.select(candidates);
+        let table = distances(set, &chosen, metric);
+        let gap = |i: usize, c: usize| {
+            if set.series(i) == set.series(candidates[c]) {
+                return 0.0;
+            }
+            (table[[i, c]] - 0.5 * (own[i] + own[candidates[c]])).max(0.0)
+        };
+        (0..candidates.len()).map(|c| (0..set.samples).map(|i| gap(i, c)).collect()).collect()
+    };
+    let tries = 2 + (clusters as f64).ln() as usize;
+    let mut seeds = vec![rng.random_range(0..set.samples)];
+    let mut nearest = gaps(&seeds).swap_remove(0);
+    while seeds.len() < clusters {
+        let candidates: Vec<usize> = (0..tries).map(|_| draw(&nearest, set, &seeds, rng)).collect();
+        let mut best: Option<(f64, usize, Vec<f64>)> = None;
+        for (candidate, gap) in candidates.iter().zip(gaps(&candidates)) {
+            let merged: Vec<f64> = nearest.iter().zip(&gap).map(|(a, b)| a.min(*b)).collect();
+            let potential = merged.iter().sum();
+            if best.as_ref().is_none_or(|(least, ..)| potential < *least) {
+                best = Some((potential, *candidate, merged));
+            }
+        }
+        if let Some((_, candidate, merged)) = best {
+            seeds.push(candidate);
+            nearest = merged;
+        }
+    }
+    seeds
+}
+
+/// Draws a sample by weight; where all weights vanished, the first one that differs from all seeds.
+fn draw(weights: &[f64], set: &Set, seeds: &[usize], rng: &mut impl Rng) -> usize {
+    let total: f64 = weights.iter().sum();
+    let differs = |i: usize| seeds.iter().all(|s| set.series(*s) != set.series(i));
+    let mut left = rng.random::<f64>() * total;
+    if total > 0.0 {
+        for (index, weight) in weights.iter().enumerate() {
+            left -= weight;
+            if *weight > 0.0 && left <= 0.0 {
+                return index;
+            }
+        }
+    }
+    (0..set.samples).find(|i| differs(*i)).unwrap_or(0)
+}
+
+/// Gives every empty cluster the worst placed series of the clusters that can spare one; returns how many.
+fn fill_empty(labels: &mut [usize], distances: &[f64], clusters: usize) -> usize {
+    let mut moved = 0;
+    for empty in 0..clusters {
+        let mut sizes = vec![0_usize; clusters];
+        labels.iter().for_each(|l| sizes[*l] += 1);
+        if sizes[empty] > 0 {
+            continue;
+        }
+        let worst = (0..labels.len()).filter(|i| sizes[labels[*i]] > 1).fold(
+            None,
+            |best: Option<usize>, i| match best {
+                Some(b) if distances[b] >= distances[i] => Some(b),
+                _ => Some(i),
+            },
+        );
+        if let Some(worst) = worst {
+            labels[worst] = empty;
+            moved += 1;
+        }
+    }
+    moved
+}
+
+fn members_of(labels: &[usize], clusters: usize) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); clusters];
+    labels.iter().enumerate().for_each(|(i, label)| members[*label].push(i));
+    members
+}
+
+fn euclidean_mean(set: &Set, members: &[usize]) -> Vec<f64> {
+    let mut sum = vec![0.0; set.time * set.dims];
+    for member in members {
+        sum.iter_mut().zip(set.series(*member)).for_each(|(s, v)| *s += v);
+    }
+    sum.iter().map(|s| s / members.len().max(1) as f64).collect()
+}
+
+/// Number of different series, counted up to `enough`.
+fn distinct(set: &Set, enough: usize) -> usize {
+    let mut found: Vec<&[f64]> = Vec::new();
+    for sample in 0..set.samples {
+        let series = set.series(sample);
+        if !found.contains(&series) {
+            found.push(series);
+        }
+        if found.len() >= enough {
+            break;
+        }
+    }
+    found.len()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
