@@ -1,0 +1,189 @@
+//! Clusters each weather series and chooses the number of clusters by the goodness score.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::goodness::{Goodness, GoodnessReading, IntraReading, goodness};
+use crate::series::{KMeans, Metric, SeriesError};
+
+/// What is tried to find the clusters.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sweep {
+    /// Fewest and most clusters tried, both included.
+    pub k_range: [usize; 2],
+    /// Starts per K; the one with the lowest mean distance counts.
+    pub restarts: usize,
+    /// DTW below which two centroids are similar.
+    pub lambda: f64,
+    /// Reading of equation 7 that chooses.
+    pub reading: GoodnessReading,
+    /// Reading of equation 6 that chooses.
+    pub intra: IntraReading,
+}
+
+/// One tried number of clusters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trial {
+    /// Number of clusters.
+    pub k: usize,
+    /// Parts of its goodness score.
+    pub goodness: Goodness,
+    /// Mean distance of a series to its centroid.
+    pub objective: f64,
+    /// Rounds of k-means.
+    pub iterations: usize,
+    /// Whether k-means ended by itself.
+    pub converged: bool,
+    /// Empty clusters that were re-seeded on the way.
+    pub reseeded: usize,
+}
+
+/// The chosen clustering of one weather series, and what else was tried.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    /// Cluster of each sample.
+    pub labels: Vec<usize>,
+    /// Centroids, `[cluster, time]`, in normalised units.
+    pub centroids: Array2<f64>,
+    /// Every K tried, ascending.
+    pub trials: Vec<Trial>,
+    /// The K that each reading of equation 7 would choose, in the order of [`GoodnessReading::ALL`].
+    pub choices: Vec<usize>,
+    /// What had to be given up, for the report.
+    pub notes: Vec<String>,
+}
+
+impl Clusters {
+    /// The chosen number of clusters.
+    pub fn k(&self) -> usize {
+        self.centroids.len_of(Axis(0))
+    }
+}
+
+/// Clusters `signals` `[sample, time]` for every K of the range and keeps the best by goodness, ties to the
+/// smallest K. At least four samples a cluster are wanted: a shorter range is tried where there are fewer.
+///
+/// # Errors
+/// Empty or non-finite series.
+pub fn choose_clusters(
+    signals: ArrayView2<'_, f64>,
+    metric: Metric,
+    sweep: &Sweep,
+    seed: u64,
+) -> Result<Clusters, SeriesError> {
+    let x = signals.insert_axis(Axis(2));
+    let samples = signals.len_of(Axis(0));
+    let [least, wanted] = sweep.k_range;
+    let most = wanted.min((samples / 4).max(least)).min(samples);
+    let mut notes = Vec::new();
+    if most < wanted {
+        notes.push(format!(
+            "{samples} samples are too few for more than {most} clusters; {wanted} were asked for"
+        ));
+    }
+    let mut trials = Vec::new();
+    let mut best: Option<(f64, Vec<usize>, Array2<f64>)> = None;
+    for k in least.min(most)..=most {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(k as u64);
+        let fitted = KMeans { restarts: sweep.restarts, ..KMeans::new(k, metric) }.fit(x, &mut rng);
+        let found = match fitted {
+            Err(SeriesError::TooFewSeries { distinct, .. }) => {
+                notes.push(format!(
+                    "only {distinct} different series: no more clusters than that are possible"
+                ));
+                if best.is_some() {
+                    break;
+                }
+                KMeans::new(distinct, metric).fit(x, &mut rng)?
+            }
+            other => other?,
+        };
+        let goodness = goodness(x, &found.labels, found.centres.view(), sweep.lambda)?;
+        let score = goodness.score(sweep.reading, sweep.intra);
+        trials.push(Trial {
+            k: found.centres.len_of(Axis(0)),
+            goodness,
+            objective: found.objective,
+            iterations: found.iterations,
+            converged: found.converged,
+            reseeded: found.reseeded,
+        });
+        if best.as_ref().is_none_or(|(highest, ..)| score > *highest) {
+            best = Some((score, found.labels, found.centres.remove_axis(Axis(2))));
+        }
+        if trials.last().is_some_and(|trial| trial.k != k) {
+            break;
+        }
+    }
+    let (_, labels, centroids) = best.ok_or(SeriesError::Empty)?;
+    let choices = GoodnessReading::ALL.map(|reading| best_k(&trials, reading, sweep.intra)).to_vec();
+    Ok(Clusters { labels, centroids, trials, choices, notes })
+}
+
+fn best_k(trials: &[Trial], reading: GoodnessReading, intra: IntraReading) -> usize {
+    let mut best = (f64::NEG_INFINITY, 0);
+    for trial in trials {
+        let score = trial.goodness.score(reading, intra);
+        if score > best.0 {
+            best = (score, trial.k);
+        }
+    }
+    best.1
+}
+
+/// Gamma for series of this spread: a tenth of the variance of all values, so that the smoothing keeps its
+/// meaning in any unit. A constant set gets 1e-6.
+pub fn auto_gamma(signals: ArrayView2<'_, f64>) -> f64 {
+    (0.1 * signals.var(0.0)).max(1e-6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep() -> Sweep {
+        Sweep {
+            k_range: [2, 6],
+            restarts: 3,
+            lambda: 0.4,
+            reading: GoodnessReading::default(),
+            intra: IntraReading::default(),
+        }
+    }
+
+    /// Three levels .4 apart: DTW between neighbours is .4 · √30 = 2.2, far above lambda.
+    fn three_levels(samples: usize) -> Array2<f64> {
+        Array2::from_shape_fn((samples, 30), |(i, t)| {
+            0.4 * (i % 3) as f64 + 0.002 * (((i * 13 + t * 7) % 11) as f64)
+        })
+    }
+
+    #[test]
+    fn three_levels_are_three_clusters() {
+        for gamma in [1.0, 0.01] {
+            let found =
+                choose_clusters(three_levels(60).view(), Metric::SoftDtw { gamma }, &sweep(), 1).unwrap();
+            assert_eq!(found.k(), 3, "gamma {gamma}: {:?}", found.trials);
+            assert!(found.labels.iter().zip(found.labels.iter().skip(3)).all(|(a, b)| a == b));
+            assert_eq!(found.trials.len(), 5);
+        }
+    }
+
+    #[test]
+    fn few_samples_shorten_the_range_and_say_so() {
+        let found = choose_clusters(three_levels(12).view(), Metric::Euclidean, &sweep(), 1).unwrap();
+        assert_eq!(found.trials.iter().map(|t| t.k).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(found.notes.len(), 1);
+    }
+
+    #[test]
+    fn constant_series_are_one_cluster() {
+        let flat = Array2::from_elem((24, 5), 0.3);
+        let found = choose_clusters(flat.view(), Metric::SoftDtw { gamma: 1.0 }, &sweep(), 1).unwrap();
+        assert_eq!((found.k(), found.notes.len()), (1, 1));
+        assert!((auto_gamma(flat.view()) - 1e-6).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,148 @@
+//! What the user wrote: the `[explain]` section.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minicube::Split;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::goodness::{GoodnessReading, IntraReading};
+
+/// The `[explain]` section of a project file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Model to explain, a folder in `models/`.
+    pub model: String,
+    /// Split whose samples are clustered and forecast.
+    pub split: Split,
+    /// Weather variables by name; empty = precipitation, pressure and temperature, as far as the model takes them.
+    pub variables: BTreeMap<String, VariableConfig>,
+    /// Distance of the clustering.
+    pub metric: MetricName,
+    /// Smoothing of soft-DTW: a number, or "auto" for a tenth of the variance of the clustered values.
+    pub gamma: Gamma,
+    /// Fewest and most clusters tried per weather series.
+    pub k_range: [usize; 2],
+    /// Starts of k-means per K.
+    pub restarts: usize,
+    /// DTW below which two centroids count as similar.
+    pub lambda: f64,
+    /// Reading of equation 7 that chooses K.
+    pub goodness_reading: GoodnessReading,
+    /// Reading of equation 6.
+    pub goodness_intra: IntraReading,
+    /// Samples that are forecast at most, a fair share of each segment; 0 = all.
+    pub max_samples: usize,
+    /// Side of the centre crop that is forecast, pixels; 0 = whole cubes.
+    pub crop_px: usize,
+    /// Samples forecast together, and the unit of resuming.
+    pub batch: usize,
+    /// Samples that a segment needs for a correlation curve of its own.
+    pub min_segment: usize,
+    /// Bootstrap draws for the intervals; 0 = none.
+    pub bootstrap: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: "convlstm".into(),
+            split: Split::Train,
+            variables: BTreeMap::new(),
+            metric: MetricName::SoftDtw,
+            gamma: Gamma::Value(1.0),
+            k_range: [2, 15],
+            restarts: 3,
+            lambda: 0.4,
+            goodness_reading: GoodnessReading::default(),
+            goodness_intra: IntraReading::default(),
+            max_samples: 256,
+            crop_px: 32,
+            batch: 4,
+            min_segment: 5,
+            bootstrap: 1000,
+        }
+    }
+}
+
+/// One weather variable; keys that are left out come from the defaults of the known variables.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VariableConfig {
+    /// Weather inputs of the model that are shifted together.
+    pub channels: Option<Vec<String>>,
+    /// Those of the channels that are clustered; each gives one place of the segment tuple.
+    pub cluster: Option<Vec<String>>,
+    /// Shifts in `unit`.
+    pub deltas: Option<Vec<f64>>,
+    /// Physical unit of shifts and sensitivities.
+    pub unit: Option<String>,
+    /// Level-2 value = physical value × scale + offset.
+    pub scale: Option<f64>,
+    /// See `scale`; shifts use the scale alone.
+    pub offset: Option<f64>,
+    /// Clustered value = physical value × `cluster_scale` + `cluster_offset`.
+    pub cluster_scale: Option<f64>,
+    /// See `cluster_scale`.
+    pub cluster_offset: Option<f64>,
+    /// Physical range; samples that leave it at any step are left out and reported.
+    pub valid: Option<[f64; 2]>,
+}
+
+/// Distances that the clustering offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricName {
+    /// Soft dynamic time warping, as in the paper.
+    #[default]
+    SoftDtw,
+    /// Squared differences at equal times.
+    Euclidean,
+}
+
+/// Smoothing of soft-DTW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gamma {
+    /// This value, in squared clustered units.
+    Value(f64),
+    /// A tenth of the variance of the clustered values.
+    Auto,
+}
+
+impl Serialize for Gamma {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Gamma::Value(value) => serializer.serialize_f64(*value),
+            Gamma::Auto => serializer.serialize_str("auto"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Gamma {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrAuto;
+        impl Visitor<'_> for NumberOrAuto {
+            type Value = Gamma;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or \"auto\"")
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Gamma, E> {
+                Ok(Gamma::Value(value))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Gamma, E> {
+                Ok(Gamma::Value(value as f64))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Gamma, E> {
+                if text == "auto" {
+                    Ok(Gamma::Auto)
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(NumberOrAuto)
+    }
+}

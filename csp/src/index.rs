@@ -1,0 +1,113 @@
+//! From forecast frames to a vegetation-index signal.
+
+use ndarray::{Array2, ArrayView5, Axis};
+use serde::Serialize;
+
+/// Keeps the quotient finite where both reflectances are nearly 0.
+const EPSILON: f64 = 1e-8;
+
+/// The explained index and the forecast channels it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VegetationIndex {
+    /// NDVI from the forecast reflectances (equation 13).
+    NdviFromBands {
+        /// Channel of the near infrared.
+        nir: usize,
+        /// Channel of the red.
+        red: usize,
+    },
+    /// NDVI that the model forecasts itself.
+    Ndvi {
+        /// Its channel.
+        channel: usize,
+    },
+    /// kNDVI that the model forecasts itself: then all results are per unit of kNDVI.
+    Kndvi {
+        /// Its channel.
+        channel: usize,
+    },
+}
+
+impl VegetationIndex {
+    /// The index that follows from these forecast channels: NDVI before kNDVI.
+    pub fn of_channels(channels: &[String]) -> Option<Self> {
+        let find = |name: &str| channels.iter().position(|channel| channel == name);
+        match (find("nir"), find("red"), find("ndvi"), find("kndvi")) {
+            (Some(nir), Some(red), ..) => Some(Self::NdviFromBands { nir, red }),
+            (_, _, Some(channel), _) => Some(Self::Ndvi { channel }),
+            (_, _, _, Some(channel)) => Some(Self::Kndvi { channel }),
+            _ => None,
+        }
+    }
+
+    /// Name in all outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NdviFromBands { .. } | Self::Ndvi { .. } => "NDVI",
+            Self::Kndvi { .. } => "kNDVI",
+        }
+    }
+
+    /// Mean over the pixels of each frame: `[batch, step]` from `[batch, step, channel, y, x]`. Pixels without a
+    /// finite value, or with nir + red = 0, are left out; NaN where none is left.
+    pub fn signals(self, frames: ArrayView5<'_, f32>) -> Array2<f64> {
+        let (batch, steps, ..) = frames.dim();
+        Array2::from_shape_fn((batch, steps), |(b, t)| {
+            let frame = frames.index_axis(Axis(0), b);
+            let frame = frame.index_axis(Axis(0), t);
+            let (mut sum, mut count) = (0.0, 0_usize);
+            let mut take = |value: f64| {
+                if value.is_finite() {
+                    sum += value;
+                    count += 1;
+                }
+            };
+            match self {
+                Self::NdviFromBands { nir, red } => {
+                    let bands = frame.index_axis(Axis(0), nir);
+                    for (nir, red) in bands.iter().zip(frame.index_axis(Axis(0), red)) {
+                        let (nir, red) = (f64::from(*nir), f64::from(*red));
+                        take(if nir + red == 0.0 { f64::NAN } else { (nir - red) / (nir + red + EPSILON) });
+                    }
+                }
+                Self::Ndvi { channel } | Self::Kndvi { channel } => {
+                    frame.index_axis(Axis(0), channel).iter().for_each(|value| take(f64::from(*value)));
+                }
+            }
+            sum / count as f64
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array5;
+
+    #[test]
+    fn ndvi_skips_black_and_missing_pixels() {
+        let channels = ["blue", "red", "nir"].map(str::to_owned);
+        let index = VegetationIndex::of_channels(&channels).unwrap();
+        let mut frames = Array5::<f32>::zeros((1, 1, 3, 2, 2));
+        // (.3 − .1) / .4 = .5 and (.1 − .1) / .2 = 0; the others are black and missing.
+        for (pixel, red, nir) in
+            [((0, 0), 0.1, 0.3), ((0, 1), 0.1, 0.1), ((1, 0), 0.0, 0.0), ((1, 1), f32::NAN, 0.3)]
+        {
+            frames[[0, 0, 1, pixel.0, pixel.1]] = red;
+            frames[[0, 0, 2, pixel.0, pixel.1]] = nir;
+        }
+        assert!((index.signals(frames.view())[[0, 0]] - 0.25).abs() < 1e-6);
+        frames.fill(0.0);
+        assert!(index.signals(frames.view())[[0, 0]].is_nan());
+    }
+
+    #[test]
+    fn a_forecast_index_is_taken_as_it_is() {
+        let index = VegetationIndex::of_channels(&["kndvi".to_owned()]).unwrap();
+        assert_eq!((index, index.name()), (VegetationIndex::Kndvi { channel: 0 }, "kNDVI"));
+        let frames = Array5::<f32>::from_elem((2, 3, 1, 4, 4), 0.5);
+        assert!(index.signals(frames.view()).iter().all(|v| *v == 0.5));
+        assert_eq!(VegetationIndex::of_channels(&["green".to_owned()]), None);
+    }
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+
+mod analyse;
+mod choose;
+mod config;
+mod curve;
+mod error;
+mod explain;
+mod figure;
+mod goodness;
+mod index;
+mod input;
+mod output;
+mod perturb;
+mod plan;
+mod predictor;
+mod report;
+mod respond;
+mod run;
+mod segment;
+mod sensitivity;
+pub mod series;
+mod toy;
+mod variable;
+mod verify;
+
+pub use analyse::{Answer, Global, SegmentResponse};
+pub use choose::{Clusters, Sweep, Trial, auto_gamma, choose_clusters};
+pub use config::{Config, Gamma, MetricName, VariableConfig};
+pub use curve::{Curve, fit_best, fit_polynomial, global_parabola, median};
+pub use error::Error;
+pub use explain::{Explanation, explain};
+pub use goodness::{Goodness, GoodnessReading, IntraReading, goodness};
+pub use index::VegetationIndex;
+pub use input::{Weather, read_weather};
+pub use perturb::{Perturbation, perturbations, shift_weather};
+pub use plan::Plan;
+pub use predictor::{Predictor, TrainedModel};
+pub use run::{check, check_predictor, describe, run, run_predictor};
+pub use segment::{Segment, draw_samples, segregate};
+pub use sensitivity::{Sensitivity, Weighted, sensitivity, weighted};
+pub use toy::{Term, ToyModel};
+pub use variable::{Linear, Variable};

@@ -1,0 +1,217 @@
+//! What will run: the configuration, checked against the model and the data, with nothing left open.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use minicube::{Cube, Split};
+use serde::Serialize;
+use x5_dl::{Crop, Dataset};
+
+use crate::choose::Sweep;
+use crate::config::{Config, Gamma, MetricName, VariableConfig};
+use crate::error::Error;
+use crate::index::VegetationIndex;
+use crate::perturb::perturbations;
+use crate::predictor::Predictor;
+use crate::variable::{Level2Units, Variable, defaults, resolve};
+
+/// Everything that the outputs depend on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Model name.
+    pub model: String,
+    /// Changes with the model's weights.
+    pub model_identity: String,
+    /// Split that is explained.
+    pub split: Split,
+    /// Plan of each Level-2 store, by file name.
+    pub stores: BTreeMap<String, String>,
+    /// Samples in them.
+    pub samples: usize,
+    /// Explained index.
+    pub index: VegetationIndex,
+    /// Steps that the model sees, context and target.
+    pub steps: usize,
+    /// Explained variables.
+    pub variables: Vec<Variable>,
+    /// Distance of the clustering.
+    pub metric: MetricName,
+    /// Its smoothing.
+    pub gamma: Gamma,
+    /// How K is chosen.
+    pub sweep: Sweep,
+    /// Samples forecast at most; 0 = all.
+    pub max_samples: usize,
+    /// Part of each cube that is forecast, `[row, col, rows, cols]`; `None` = whole.
+    pub crop: Option<[usize; 4]>,
+    /// Samples forecast together.
+    pub batch: usize,
+    /// Samples a segment needs for a curve of its own.
+    pub min_segment: usize,
+    /// Bootstrap draws.
+    pub bootstrap: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Checks the configuration against the model and its data.
+    ///
+    /// # Errors
+    /// - [`Error::Config`] with all problems of the configuration,
+    /// - [`Error::NoIndex`] if the model forecasts no vegetation index,
+    /// - [`Error::Files`] or [`Error::Model`] if a store cannot be read.
+    pub fn resolve(
+        config: &Config,
+        seed: u64,
+        dataset: &Dataset,
+        predictor: &dyn Predictor,
+    ) -> Result<Self, Error> {
+        let spec = predictor.spec();
+        let index = VegetationIndex::of_channels(&spec.dynamic)
+            .ok_or_else(|| Error::NoIndex { model: config.model.clone(), found: spec.dynamic.join(", ") })?;
+        let mut problems = check_numbers(config);
+        let first = Cube::open(&dataset.paths()[0], "level2")?;
+        let source = first.attr_str("source").unwrap_or_default().to_owned();
+        let units = |channel: &str| {
+            let attrs = first.var_attrs(&format!("weather/{channel}"));
+            attrs.get("units").and_then(|unit| unit.as_str()).unwrap_or_default().to_owned()
+        };
+        let level2 = Level2Units { source: &source, units: &units };
+        let asked: Vec<(String, VariableConfig)> = if config.variables.is_empty() {
+            defaults(&spec.weather)
+                .into_iter()
+                .map(|name| (name.to_owned(), VariableConfig::default()))
+                .collect()
+        } else {
+            config.variables.iter().map(|(name, user)| (name.clone(), user.clone())).collect()
+        };
+        if asked.is_empty() {
+            let found = if spec.weather.is_empty() { "none".to_owned() } else { spec.weather.join(", ") };
+            problems.push(format!(
+                "the model {} takes no weather that is known here; it takes {found}",
+                config.model
+            ));
+        }
+        let mut variables = Vec::new();
+        for (name, user) in &asked {
+            match resolve(name, user, &spec.weather, &level2) {
+                Ok(variable) => variables.push(variable),
+                Err(more) => problems.extend(more),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::Config(problems));
+        }
+        let stores = dataset
+            .paths()
+            .iter()
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Ok((name, Cube::open(path, "level2")?.attr_str("plan_hash").unwrap_or_default().to_owned()))
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Self {
+            model: config.model.clone(),
+            model_identity: predictor.identity(),
+            split: config.split,
+            stores,
+            samples: dataset.len(),
+            index,
+            steps: spec.steps(),
+            variables,
+            metric: config.metric,
+            gamma: config.gamma,
+            sweep: Sweep {
+                k_range: config.k_range,
+                restarts: config.restarts,
+                lambda: config.lambda,
+                reading: config.goodness_reading,
+                intra: config.goodness_intra,
+            },
+            max_samples: config.max_samples,
+            crop: centre_crop(dataset.size(), config.crop_px),
+            batch: config.batch,
+            min_segment: config.min_segment,
+            bootstrap: config.bootstrap,
+            seed,
+        })
+    }
+
+    /// The part of each cube that is forecast.
+    pub fn crop(&self) -> Option<Crop> {
+        self.crop.map(|[row, col, rows, cols]| Crop { row, col, rows, cols })
+    }
+
+    /// Samples that will be forecast.
+    pub fn forecast_samples(&self) -> usize {
+        if self.max_samples == 0 { self.samples } else { self.max_samples.min(self.samples) }
+    }
+
+    /// The plan for people: what will be done, and what it costs.
+    pub fn text(&self, folder: &Path) -> String {
+        let each = perturbations(&self.variables).len();
+        let samples = self.forecast_samples();
+        let series: usize = self.variables.iter().map(|variable| variable.cluster.len()).sum();
+        let [least, most] = self.sweep.k_range;
+        let mut text = format!(
+            "explain {} with {} samples of {} in {}\n",
+            self.model,
+            self.samples,
+            self.split,
+            folder.display()
+        );
+        text.push_str(&format!(
+            "  cluster  {series} weather series of {} steps, K = {least} to {most}, {} starts each\n",
+            self.steps, self.sweep.restarts
+        ));
+        for variable in &self.variables {
+            text.push_str(&format!(
+                "  perturb  {} ({}) by {:?} {}\n",
+                variable.name,
+                variable.channels.join(", "),
+                variable.deltas,
+                variable.unit
+            ));
+        }
+        let part =
+            self.crop.map_or("whole cubes".to_owned(), |crop| format!("{} × {} pixels", crop[2], crop[3]));
+        text.push_str(&format!(
+            "  forecast {samples} samples × {each} = {} forecasts of {part}, explaining {}",
+            samples * each,
+            self.index.name()
+        ));
+        text
+    }
+}
+
+fn check_numbers(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut check = |fine: bool, message: String| {
+        if !fine {
+            problems.push(message);
+        }
+    };
+    let [least, most] = config.k_range;
+    check(
+        2 <= least && least <= most,
+        format!("k_range: expected [low, high] from 2 on, found [{least}, {most}]"),
+    );
+    check(config.restarts > 0, "restarts: expected at least 1, found 0".into());
+    check(config.batch > 0, "batch: expected at least 1, found 0".into());
+    check(config.lambda >= 0.0, format!("lambda: expected 0 or more, found {}", config.lambda));
+    if let Gamma::Value(gamma) = config.gamma {
+        check(gamma > 0.0 && gamma.is_finite(), format!("gamma: expected a positive number, found {gamma}"));
+    }
+    check(!config.model.is_empty(), "model: expected a name, found nothing".into());
+    problems
+}
+
+/// `[row, col, rows, cols]` of a crop of `side` pixels around the centre.
+fn centre_crop((rows, cols): (usize, usize), side: usize) -> Option<[usize; 4]> {
+    if side == 0 || (side >= rows && side >= cols) {
+        return None;
+    }
+    let (height, width) = (side.min(rows), side.min(cols));
+    Some([(rows - height) / 2, (cols - width) / 2, height, width])
+}

@@ -1,0 +1,58 @@
+//! What can be explained: anything that turns a batch into frames.
+
+use std::path::Path;
+
+use minicube::{sha256_bytes, sha256_file};
+use ndarray::Array5;
+use x5_dl::{Batch, DataSpec, Forecaster};
+
+use crate::error::Error;
+
+/// A forecaster seen from outside: a batch in, frames out. Nothing else is asked of the explained model.
+pub trait Predictor {
+    /// What a batch must contain; `dynamic` names the channels of the frames.
+    fn spec(&self) -> &DataSpec;
+
+    /// Changes whenever the forecasts would: hash of weights, formula.
+    fn identity(&self) -> String;
+
+    /// Frames `[batch, target step, channel, y, x]` in Level-2 units.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from forecasting this batch.
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error>;
+}
+
+/// A model that x5-dl trained.
+pub struct TrainedModel {
+    forecaster: Forecaster,
+    identity: String,
+}
+
+impl TrainedModel {
+    /// Loads a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if there is no usable model.
+    pub fn load(folder: &Path) -> Result<Self, Error> {
+        let forecaster = Forecaster::load(folder)?;
+        let parts = ["model.json", "weights.safetensors"].map(|name| sha256_file(&folder.join(name)));
+        let [description, weights] = parts;
+        let identity = sha256_bytes(format!("{} {}", description?, weights?).as_bytes());
+        Ok(Self { forecaster, identity })
+    }
+}
+
+impl Predictor for TrainedModel {
+    fn spec(&self) -> &DataSpec {
+        self.forecaster.spec()
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        Ok(self.forecaster.forecast(batch)?)
+    }
+}

@@ -1,0 +1,12 @@
+//! Integration tests, one binary.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod paper;
+#[cfg(test)]
+mod pipeline;
+#[cfg(test)]
+mod series;
+#[cfg(test)]
+mod vectors;

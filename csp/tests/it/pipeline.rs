@@ -1,0 +1,244 @@
+//! The whole stage on a small Level-2 folder, with models whose answer is known.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use csp::{Config, Error, Gamma, Predictor, Term, ToyModel, VariableConfig, check_predictor, run_predictor};
+use minicube::run::{Ctx, Project};
+use minicube::testing::{assert_conforms, tiny_level2};
+use minicube::{Cube, sha256_file, sha256_store};
+use ndarray::Array5;
+use tempfile::TempDir;
+use x5_dl::{Batch, DataSpec};
+
+const WEATHER: [&str; 5] = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
+
+/// NDVI = .1 + 80 r − 4000 r² + .001 (T − 273.15) with rain r in m/day: its optimum is r = 10 mm/day.
+fn toy() -> ToyModel {
+    let term = |channel: &str, linear, quadratic| Term { channel: channel.into(), linear, quadratic };
+    let terms = vec![term("tp_mean", 80.0, -4000.0), term("t2m_mean", 0.001, 0.0)];
+    ToyModel::new(&WEATHER, 4, 6, 0.1 - 0.27315, terms)
+}
+
+fn project(dir: &Path) -> Project {
+    Project { name: "tiny".into(), dir: dir.to_owned(), years: [2021, 2021], seed: 42 }
+}
+
+fn config() -> Config {
+    Config {
+        model: "toy".into(),
+        k_range: [2, 4],
+        gamma: Gamma::Auto,
+        crop_px: 4,
+        batch: 3,
+        bootstrap: 50,
+        ..Config::default()
+    }
+}
+
+fn tiny(samples: usize) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_level2(dir.path(), samples, 12, 8).unwrap();
+    dir
+}
+
+fn manifest(dir: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(dir.join("explain/toy/run.json")).unwrap()).unwrap()
+}
+
+/// Hashes of the four data files.
+fn hashes(dir: &Path) -> BTreeMap<&'static str, String> {
+    let folder = dir.join("explain/toy");
+    ["segments.parquet", "sensitivity.parquet", "curves.parquet", "signals.zarr"]
+        .into_iter()
+        .map(|name| {
+            let path = folder.join(name);
+            (name, if path.is_dir() { sha256_store(&path).unwrap() } else { sha256_file(&path).unwrap() })
+        })
+        .collect()
+}
+
+#[test]
+fn known_sensitivities_and_optimum_are_recovered() {
+    let dir = tiny(30);
+    let finish = run_predictor(&project(dir.path()), &config(), &toy(), &Ctx::quiet(2)).unwrap();
+    assert_eq!(finish.code(), 0);
+    let notes = &manifest(dir.path())["notes"];
+    let curves = notes["curves"].as_array().unwrap();
+    let curve = |name: &str| curves.iter().find(|curve| curve["variable"] == name).unwrap();
+    let coefficient = |name: &str, i: usize| curve(name)["coefficients"][i].as_f64().unwrap();
+    // In mm/day: .08 x − .004 x², turning at 10.
+    assert!((coefficient("precipitation", 0) / -0.004 - 1.0).abs() < 0.01);
+    assert!((coefficient("precipitation", 1) / 0.08 - 1.0).abs() < 0.01);
+    assert!((curve("precipitation")["vertex"].as_f64().unwrap() / 10.0 - 1.0).abs() < 0.01);
+    assert!(
+        (coefficient("temperature", 1) / 0.001 - 1.0).abs() < 0.01
+            && coefficient("temperature", 0).abs() < 1e-6
+    );
+    assert!(coefficient("pressure", 1).abs() < 1e-7);
+    // Every pair of temperature shifts gives .001 per °C; pressure does nothing at all; rain is strongest.
+    let ranking = notes["NDVI sensitivity"].as_str().unwrap();
+    assert!(ranking.starts_with("precipitation"), "{ranking}");
+    assert!(ranking.contains("temperature 0.00100 ± 0.00000 per °C"), "{ranking}");
+    assert!(ranking.ends_with("pressure 0.00000 ± 0.00000 per hPa"), "{ranking}");
+    assert_conforms(&dir.path().join("explain/toy/signals.zarr"), "signals");
+    let proof = check_predictor(&project(dir.path()), &config(), &toy()).unwrap();
+    assert!(proof.text().contains("30 samples"), "{}", proof.text());
+}
+
+#[test]
+fn segments_cover_all_samples_and_the_report_has_all_parts() {
+    let dir = tiny(30);
+    run_predictor(&project(dir.path()), &config(), &toy(), &Ctx::quiet(2)).unwrap();
+    let cube = Cube::open(&dir.path().join("explain/toy/signals.zarr"), "signals").unwrap();
+    assert_eq!(cube.shape("signal").unwrap(), [5, 30, 10]);
+    assert_eq!(cube.shape("response").unwrap(), [30, 19, 6]);
+    assert_eq!(cube.read_strings("perturbed_variable").unwrap()[0], "none");
+    let signal = cube.read::<f64>("signal").unwrap();
+    // Physical units: degrees Celsius and hectopascal.
+    let channel = |name: &str| {
+        let at = cube.read_strings("variable").unwrap().iter().position(|v| v == name).unwrap();
+        signal[[at, 0, 0]]
+    };
+    assert!((channel("sp_mean") - 903.0).abs() < 0.1 && (channel("t2m_mean") - 25.85).abs() < 0.1);
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    for part in ["table I", "table II", "Clusters", "Weather segments", "paper: precipitation", "0.0183"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!dir.path().join("explain/toy/responses.partial").exists());
+}
+
+#[test]
+fn same_bytes_for_any_number_of_threads_and_nothing_to_do_the_second_time() {
+    let (one, three) = (tiny(24), tiny(24));
+    for (dir, threads) in [(&one, 1), (&three, 3)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            run_predictor(&project(dir.path()), &config(), &toy(), &Ctx::quiet(threads)).unwrap()
+        });
+    }
+    assert_eq!(hashes(one.path()), hashes(three.path()));
+    let again = run_predictor(&project(one.path()), &config(), &toy(), &Ctx::quiet(1)).unwrap();
+    assert!(again.text().contains("nothing to do"), "{}", again.text());
+    let other = Config { lambda: 0.5, ..config() };
+    let redone = run_predictor(&project(one.path()), &other, &toy(), &Ctx::quiet(1)).unwrap();
+    assert!(!redone.text().contains("nothing to do"), "another plan is another explanation");
+}
+
+#[test]
+fn fewer_forecasts_keep_every_segment_and_weigh_by_its_full_size() {
+    let dir = tiny(30);
+    let few = Config { max_samples: 9, ..config() };
+    run_predictor(&project(dir.path()), &few, &toy(), &Ctx::quiet(2)).unwrap();
+    let notes = &manifest(dir.path())["notes"];
+    assert!(notes["samples"].as_str().unwrap().ends_with("9 forecast"));
+    assert!(notes["NDVI sensitivity"].as_str().unwrap().contains("temperature 0.00100"));
+}
+
+/// Forecasts NaN for the samples whose id ends so.
+struct Broken {
+    toy: ToyModel,
+    suffix: &'static str,
+}
+
+impl Predictor for Broken {
+    fn spec(&self) -> &DataSpec {
+        self.toy.spec()
+    }
+    fn identity(&self) -> String {
+        format!("broken {}", self.suffix)
+    }
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        let mut frames = self.toy.predict(batch)?;
+        for (id, mut frame) in batch.sample_ids.iter().zip(frames.outer_iter_mut()) {
+            if id.ends_with(self.suffix) {
+                frame.fill(f32::NAN);
+            }
+        }
+        Ok(frames)
+    }
+}
+
+#[test]
+fn forecasts_that_are_not_finite_are_left_out_and_counted() {
+    let dir = tiny(24);
+    let some = Broken { toy: toy(), suffix: "07" };
+    run_predictor(&project(dir.path()), &config(), &some, &Ctx::quiet(2)).unwrap();
+    assert_eq!(manifest(dir.path())["notes"]["left out: forecast not finite"], 1);
+    let dir = tiny(24);
+    let all = Broken { toy: toy(), suffix: "" };
+    let failure = run_predictor(&project(dir.path()), &config(), &all, &Ctx::quiet(2)).unwrap_err();
+    assert!(failure.to_string().contains("no forecast has a finite vegetation index"), "{failure}");
+    assert!(!dir.path().join("explain/toy/signals.zarr").exists());
+}
+
+#[test]
+fn wrong_requests_are_refused_with_all_their_problems() {
+    let dir = tiny(12);
+    let refused = |config: &Config| {
+        let failure = run_predictor(&project(dir.path()), config, &toy(), &Ctx::quiet(1)).unwrap_err();
+        format!("{failure} | {}", failure.hint_text().unwrap_or_default())
+    };
+    let two = refused(&Config { k_range: [5, 2], restarts: 0, ..config() });
+    assert!(
+        two.contains("k_range: expected [low, high]") && two.contains("restarts: expected at least 1"),
+        "{two}"
+    );
+    let wind = VariableConfig { channels: Some(vec!["wind".into()]), ..VariableConfig::default() };
+    let absent = refused(&Config { variables: BTreeMap::from([("pressure".into(), wind)]), ..config() });
+    assert!(absent.contains("the model does not take `wind`"), "{absent}");
+    let cold = VariableConfig { valid: Some([-80.0, -70.0]), ..VariableConfig::default() };
+    let none = refused(&Config { variables: BTreeMap::from([("temperature".into(), cold)]), ..config() });
+    assert!(none.contains("0 of 12 samples are usable"), "{none}");
+}
+
+/// Takes a few milliseconds a forecast, so that a kill hits it at work.
+struct Slow(ToyModel);
+
+impl Predictor for Slow {
+    fn spec(&self) -> &DataSpec {
+        self.0.spec()
+    }
+    fn identity(&self) -> String {
+        self.0.identity()
+    }
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        std::thread::sleep(Duration::from_millis(4));
+        self.0.predict(batch)
+    }
+}
+
+/// Not a test of its own: what [`killed_runs_resume_to_the_same_bytes`] starts and kills.
+#[test]
+fn victim() {
+    if let Ok(dir) = std::env::var("CSP_TEST_VICTIM") {
+        run_predictor(&project(Path::new(&dir)), &config(), &Slow(toy()), &Ctx::quiet(1)).unwrap();
+    }
+}
+
+#[test]
+fn killed_runs_resume_to_the_same_bytes() {
+    let (clean, hit) = (tiny(24), tiny(24));
+    run_predictor(&project(clean.path()), &config(), &toy(), &Ctx::quiet(2)).unwrap();
+    let start = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "pipeline::victim"])
+            .env("CSP_TEST_VICTIM", hit.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    // Seven kills, each a little later into what is left of the work; the last run ends by itself.
+    for wait in [20_u64, 61, 97, 140, 183, 229, 310] {
+        let mut child = start();
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(start().wait().unwrap().success());
+    assert_eq!(hashes(clean.path()), hashes(hit.path()));
+    assert!(!hit.path().join("explain/toy/responses.partial").exists());
+}
