@@ -251,6 +251,11 @@ fn failure(spec: &RasterSpec, reason: String) -> Error {
 /// GDAL's own words, without the wrapping of the bindings.
 fn reason(error: &GdalError) -> String {
     match error {
+        GdalError::CplError { msg, .. } | GdalError::NullPointer { msg, .. }
+            if msg.starts_with("HTTP response code") && msg.ends_with(": 0") =>
+        {
+            "the server does not answer".into()
+        }
         GdalError::CplError { msg, .. } | GdalError::NullPointer { msg, .. } if !msg.is_empty() => {
             msg.clone()
         }

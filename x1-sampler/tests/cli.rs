@@ -264,6 +264,9 @@ fn bad_input_is_named() {
     fails(&run("aoi_file = \"missing.geojson\"\n"), &["missing.geojson"]);
     let missing = world.usual().replace("dem.tif", "absent.tif");
     fails(&run(&missing), &["dem raster", "absent.tif"]);
+    let silent =
+        world.usual().replace(&world.path("dem.tif").display().to_string(), "http://127.0.0.1:9/dem.tif");
+    fails(&run(&silent), &["dem raster http://127.0.0.1:9/dem.tif: the server does not answer"]);
     let legend = world.usual().replace("cover.tif\"", "cover.tif\"\nlegend = \"lc100\"");
     fails(&run(&legend), &["landcover raster", "value 10", "lc100"]);
     fails(&run("bbox = [0.0, 0.0, 1.0, 1.0]\n[sampler.split]\ntrain = 0.5\n"), &["sum 1"]);
