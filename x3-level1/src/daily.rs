@@ -67,17 +67,15 @@ impl Day {
     pub fn finish(&self, reduce: Reduce, expected: u32) -> Vec<f32> {
         self.cells
             .iter()
-            .map(|cell| {
-                let value = match reduce {
-                    _ if cell.count == 0 => f64::NAN,
-                    Reduce::Mean => cell.sum / f64::from(cell.count),
-                    Reduce::Sum if cell.count < expected => f64::NAN,
-                    Reduce::Sum => cell.sum,
-                    Reduce::Min => cell.min,
-                    Reduce::Max => cell.max,
-                } as f32;
-                value
+            .map(|cell| match reduce {
+                _ if cell.count == 0 => f64::NAN,
+                Reduce::Mean => cell.sum / f64::from(cell.count),
+                Reduce::Sum if cell.count < expected => f64::NAN,
+                Reduce::Sum => cell.sum,
+                Reduce::Min => cell.min,
+                Reduce::Max => cell.max,
             })
+            .map(|value| value as f32)
             .collect()
     }
 }

@@ -1,17 +1,20 @@
 //! The report page: what each tile's store holds, seen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use minicube::report::{LinePlot, Ramp, Report, Series, Style, lines, raster, strip};
 use minicube::run::human_bytes;
 use minicube::{Cube, from_cf_day};
-use ndarray::{Array2, ArrayView2, Axis, Ix3, s};
+use ndarray::{Array2, ArrayView2, Axis, Ix2, Ix3, s};
 
 use crate::Error;
 use crate::run::folder_bytes;
 
 /// Frames in a strip of quicklooks.
 const FRAMES: usize = 8;
+
+/// Small cubes are drawn with larger pixels, until a frame is about this wide.
+const FRAME_PX: usize = 96;
 
 /// Classes that show the ground: dark area, vegetation, soil, water, unclassified, snow.
 const CLEAR: [u8; 6] = [2, 4, 5, 6, 7, 11];
@@ -31,7 +34,7 @@ pub(crate) fn page(project: &str, stores: &[PathBuf]) -> Result<Report, Error> {
     Ok(page)
 }
 
-fn tile_section(page: Report, path: &PathBuf) -> Result<Report, Error> {
+fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
     let cube = Cube::open(path, "level1")?;
     let days = cube.read::<i32>("s2/time")?.into_raw_vec_and_offset().0;
     let ids = cube.read_strings("id")?;
@@ -74,13 +77,12 @@ fn tile_section(page: Report, path: &PathBuf) -> Result<Report, Error> {
 /// `[time][cube]`: share of clear pixels among all pixels.
 fn clear_shares(cube: &Cube, cubes: usize, scenes: usize) -> Result<Vec<Vec<f64>>, Error> {
     let shape = cube.shape("s2/scl")?;
-    let mut shares = vec![vec![0.0; cubes]; scenes];
-    for m in 0..cubes {
-        let scl =
-            cube.read_region::<u8>("s2/scl", &[m as u64, 0, 0, 0], &[1, shape[1], shape[2], shape[3]])?;
-        for (t, frame) in scl.index_axis(Axis(0), 0).axis_iter(Axis(0)).enumerate() {
+    let mut shares = vec![Vec::with_capacity(cubes); scenes];
+    for m in 0..cubes as u64 {
+        let scl = cube.read_region::<u8>("s2/scl", &[m, 0, 0, 0], &[1, shape[1], shape[2], shape[3]])?;
+        for (frame, shares) in scl.index_axis(Axis(0), 0).axis_iter(Axis(0)).zip(&mut shares) {
             let clear = frame.iter().filter(|class| CLEAR.contains(class)).count();
-            shares[t][m] = clear as f64 / frame.len().max(1) as f64;
+            shares.push(clear as f64 / frame.len().max(1) as f64);
         }
     }
     Ok(shares)
@@ -107,7 +109,9 @@ fn quicklooks(page: Report, cube: &Cube, id: &str, days: &[i32], frames: &[usize
                 let frame =
                     cube.read_f32(&format!("s2/{asset}"), &[0, t as u64, 0, 0], &[1, 1, size[2], size[3]])?;
                 let frame = frame.index_axis_move(Axis(0), 0).index_axis_move(Axis(0), 0);
-                frame.into_dimensionality().map_err(|error| Error::variable(cube.path(), asset, error))
+                let frame =
+                    frame.into_dimensionality::<Ix2>().map_err(|e| Error::variable(cube.path(), asset, e))?;
+                Ok(enlarged(frame.view()))
             })
             .collect()
     };
@@ -131,6 +135,14 @@ fn quicklooks(page: Report, cube: &Cube, id: &str, days: &[i32], frames: &[usize
             page.png(&format!("{id}, NDVI from 0 (brown) to 0.9 (green), same dates."), width, height, &rgb);
     }
     Ok(page)
+}
+
+/// Each pixel as a square of several.
+fn enlarged(layer: ArrayView2<'_, f32>) -> Array2<f32> {
+    let factor = (FRAME_PX / layer.ncols().max(1)).max(1);
+    Array2::from_shape_fn((layer.nrows() * factor, layer.ncols() * factor), |(y, x)| {
+        layer[[y / factor, x / factor]]
+    })
 }
 
 /// Frames side by side; reflectance 0 to 0.3 becomes black to full colour, no data light grey.
@@ -165,7 +177,7 @@ fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
             page = page.text(&format!("{name} of {id} has no data."));
             continue;
         }
-        let (width, height, rgb) = raster(layer, ramp, (low, high.max(low + 1e-3)));
+        let (width, height, rgb) = raster(enlarged(layer).view(), ramp, (low, high.max(low + 1e-3)));
         page = page.png(&format!("{id}, {what} from {low:.0} to {high:.0}."), width, height, &rgb);
     }
     Ok(page)

@@ -84,7 +84,8 @@ pub(crate) fn write(
             .map(|cube| elevation(&mosaic, cube, grid, epsg))
             .collect::<Result<Vec<Array2<f32>>, Error>>()?;
         if wants(Static::Dem) {
-            let inner: Vec<_> = layers.iter().map(|layer| layer.slice(s![1..-1, 1..-1])).collect();
+            let n = grid.size_px;
+            let inner: Vec<_> = layers.iter().map(|layer| layer.slice(s![1..=n, 1..=n])).collect();
             write_layer(writer, "static/dem", &inner)?;
         }
         if wants(Static::Slope) {

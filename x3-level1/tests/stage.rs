@@ -1,4 +1,5 @@
 //! The whole stage on a tiny raw tree: values worked out by hand, gaps, bad input, kill and resume, thread counts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 mod common;
 

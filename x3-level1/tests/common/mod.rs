@@ -1,6 +1,7 @@
 //! A tiny raw tree of every source, with numbers that can be worked out by hand.
 //!
 //! One tile (35KMQ), two cubes of 8 × 8 px of 30 m in its upper-left corner, three acquisitions, three days.
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;
