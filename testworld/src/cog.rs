@@ -7,6 +7,8 @@ use flate2::{Compression, write::ZlibEncoder};
 use minicube::XY;
 use rayon::prelude::*;
 
+use crate::huffman;
+
 /// What a pixel is made of.
 pub(crate) trait Sample: Copy + Default + Sync + Send + 'static {
     const BITS: u16;
@@ -16,6 +18,10 @@ pub(crate) trait Sample: Copy + Default + Sync + Send + 'static {
     const PREDICTOR: u16;
     /// Appends a row of a block as it is compressed.
     fn put_row(row: &[Self], out: &mut Vec<u8>);
+    /// Compresses a block that has data; images of noise gain nothing from a search for repetitions.
+    fn compress(raw: &[u8]) -> Vec<u8> {
+        deflate(raw)
+    }
 }
 
 impl Sample for u8 {
@@ -37,6 +43,9 @@ impl Sample for u16 {
             out.extend_from_slice(&pixel.wrapping_sub(left).to_le_bytes());
             left = pixel;
         }
+    }
+    fn compress(raw: &[u8]) -> Vec<u8> {
+        huffman::compress(raw)
     }
 }
 
@@ -112,7 +121,7 @@ pub(crate) fn encode<T: Sample>(layout: &Layout, window: &Window<'_, T>) -> Vec<
         .collect();
     let compressed: Vec<Option<Vec<u8>>> = jobs
         .par_iter()
-        .map(|&(index, row, col)| block_bytes(&levels[index], row, col, window).map(|raw| deflate(&raw)))
+        .map(|&(index, row, col)| block_bytes(&levels[index], row, col, window).map(|raw| T::compress(&raw)))
         .collect();
     for (job, bytes) in jobs.iter().zip(&compressed) {
         let blank = &empty[usize::from(job.0 > 0)];
@@ -159,7 +168,7 @@ fn block_bytes<T: Sample>(level: &Level, row: usize, col: usize, window: &Window
 }
 
 fn deflate(raw: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(raw.len() / 4), Compression::fast());
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(raw.len() / 4), Compression::new(4));
     match encoder.write_all(raw).and_then(|()| encoder.finish()) {
         Ok(bytes) => bytes,
         Err(error) => unreachable!("writing to memory failed: {error}"),

@@ -6,7 +6,7 @@ use minicube::{Bounds, LonLat, Tile, XY};
 use rayon::prelude::*;
 
 use crate::hash::{mix, text, uniform};
-use crate::noise::{fractal, ridged};
+use crate::noise::{Nodes, fractal, ridged};
 use crate::region::Terrain;
 use crate::response::{COVERS, Cover};
 use crate::utm::Utm;
@@ -21,6 +21,7 @@ pub(crate) const WINDOW_PX: usize = 2048;
 const MARGIN_M: f64 = 8_000.0;
 const NODE_M: f64 = 40.0;
 const NODES: usize = 913;
+const GRID: Nodes = Nodes { size: NODES, step_m: NODE_M };
 const SMOOTHING_NODES: usize = 18;
 
 /// The unchanging part of one region. Fields live on nodes of 40 m and are interpolated bilinearly.
@@ -73,8 +74,7 @@ impl Land {
         })?;
         let terrain = region.terrain();
         let field = |name: &str, wavelength: f64, octaves: u32| {
-            let seed = mix(seed, &[text(name)]);
-            nodes(|x, y| fractal(seed, x, y, wavelength, octaves))
+            fractal(mix(seed, &[text(name)]), GRID, wavelength, octaves)
         };
         let elevation = elevations(seed, &terrain);
         let valley = valleys(&elevation);
@@ -135,7 +135,7 @@ impl Land {
 
     /// Height above sea level, metres, at UTM coordinates within 8 km of the active window (beyond: its edge).
     pub(crate) fn elevation(&self, at: XY) -> f64 {
-        self.interpolate(&self.elevation, at)
+        self.spot(at).of(&self.elevation)
     }
 
     /// Köppen–Geiger class, by elevation.
@@ -151,17 +151,21 @@ impl Land {
 
     /// Land cover of a point.
     pub(crate) fn cover(&self, at: XY) -> Cover {
+        self.cover_at(&self.spot(at))
+    }
+
+    fn cover_at(&self, spot: &Spot) -> Cover {
         let terrain = self.region.terrain();
-        if self.interpolate(&self.water, at) > 1.0 - terrain.water {
+        if spot.of(&self.water) > 1.0 - terrain.water {
             return COVERS[6];
         }
-        if self.interpolate(&self.built, at) > 1.0 - terrain.built {
+        if spot.of(&self.built) > 1.0 - terrain.built {
             return COVERS[4];
         }
-        if self.interpolate(&self.bare, at) > 1.0 - terrain.bare {
+        if spot.of(&self.bare) > 1.0 - terrain.bare {
             return COVERS[5];
         }
-        let rank = self.interpolate(&self.cover, at);
+        let rank = spot.of(&self.cover);
         let shares = [terrain.tree, terrain.shrub, terrain.grass];
         let mut upper = 1.0;
         for (cover, share) in COVERS.iter().zip(shares) {
@@ -175,18 +179,19 @@ impl Land {
 
     /// The constants of vegetation at a point.
     pub(crate) fn place(&self, at: XY) -> Place {
-        let Cover { code, base, amplitude, brightness } = self.cover(at);
+        let spot = self.spot(at);
+        let Cover { code, base, amplitude, brightness } = self.cover_at(&spot);
         if code == 80 {
             return Place { code, floor: base, gain: 0.0, brightness };
         }
-        let valley = self.interpolate(&self.valley, at);
-        let texture = 0.08 * (self.interpolate(&self.greenness, at) - 0.5);
+        let valley = spot.of(&self.valley);
+        let texture = 0.08 * (spot.of(&self.greenness) - 0.5);
         let field = if code == 40 { 0.10 * (self.field_draw(at) - 0.5) } else { 0.0 };
         Place {
             code,
             floor: base + 0.08 * valley + texture + field,
             gain: amplitude * (0.85 + 0.30 * valley),
-            brightness: brightness * (1.0 + 0.16 * (self.interpolate(&self.brightness, at) - 0.5)),
+            brightness: brightness * (1.0 + 0.16 * (spot.of(&self.brightness) - 0.5)),
         }
     }
 
@@ -230,32 +235,39 @@ impl Land {
         (at.x - (window.x_min - MARGIN_M), window.y_max + MARGIN_M - at.y)
     }
 
-    fn interpolate(&self, field: &[f32], at: XY) -> f64 {
+    fn spot(&self, at: XY) -> Spot {
         let (x, y) = self.local(at);
         let last = (NODES - 1) as f64 - 1e-6;
         let (x, y) = ((x / NODE_M).clamp(0.0, last), (y / NODE_M).clamp(0.0, last));
         let (col, row) = (x as usize, y as usize);
-        let (u, v) = (x - col as f64, y - row as f64);
-        let node = |dr: usize, dc: usize| f64::from(field[(row + dr) * NODES + col + dc]);
-        let top = node(0, 0) * (1.0 - u) + node(0, 1) * u;
-        let bottom = node(1, 0) * (1.0 - u) + node(1, 1) * u;
-        top * (1.0 - v) + bottom * v
+        Spot { upper_left: row * NODES + col, right: x - col as f64, down: y - row as f64 }
     }
 }
 
-fn nodes(value: impl Fn(f64, f64) -> f64 + Sync) -> Vec<f32> {
-    (0..NODES * NODES)
-        .into_par_iter()
-        .map(|index| value((index % NODES) as f64 * NODE_M, (index / NODES) as f64 * NODE_M) as f32)
-        .collect()
+/// A point between four nodes.
+struct Spot {
+    upper_left: usize,
+    right: f64,
+    down: f64,
+}
+
+impl Spot {
+    /// A field's value at the point, bilinear.
+    fn of(&self, field: &[f32]) -> f64 {
+        let node = |offset: usize| f64::from(field[self.upper_left + offset]);
+        let top = node(0) * (1.0 - self.right) + node(1) * self.right;
+        let bottom = node(NODES) * (1.0 - self.right) + node(NODES + 1) * self.right;
+        top * (1.0 - self.down) + bottom * self.down
+    }
 }
 
 fn elevations(seed: u64, terrain: &Terrain) -> Vec<f32> {
-    let (hills, ridges) = (mix(seed, &[text("hills")]), mix(seed, &[text("ridges")]));
-    nodes(|x, y| {
-        let shape = 0.45 * fractal(hills, x, y, 16_000.0, 3) + 0.55 * ridged(ridges, x, y, 7_000.0, 6);
-        terrain.base_m + terrain.relief_m * (shape - 0.5)
-    })
+    let hills = fractal(mix(seed, &[text("hills")]), GRID, 16_000.0, 3);
+    let ridges = ridged(mix(seed, &[text("ridges")]), GRID, 7_000.0, 6);
+    let height = |(hill, ridge): (&f32, &f32)| {
+        terrain.base_m + terrain.relief_m * (0.45 * f64::from(*hill) + 0.55 * f64::from(*ridge) - 0.5)
+    };
+    hills.iter().zip(&ridges).map(|pair| height(pair) as f32).collect()
 }
 
 /// How much a node lies below its surroundings, 0 (ridge) to 1 (valley), 0.5 on an even slope.

@@ -8,6 +8,7 @@ mod era5;
 mod error;
 mod faults;
 mod hash;
+mod huffman;
 mod item;
 mod land;
 mod library;

@@ -25,8 +25,11 @@ fn window(data: &Dataset, col: isize, row: isize, size: usize) -> Buffer<u16> {
     data.rasterband(1).unwrap().read_as::<u16>((col, row), (size, size), (size, size), None).unwrap()
 }
 
+/// A scene with both cloud and clear sky, on a day too warm for snow.
 fn clearest(world: &World, region: Region, keep: impl Fn(&Scene) -> bool) -> Scene {
-    let partly = |scene: &&Scene| keep(scene) && scene.cloud_share > 0.1 && scene.cloud_share < 0.6;
+    let warm = |scene: &Scene| world.weather(region, scene.date).unwrap().smoothed_temperature_c > 6.0;
+    let partly =
+        |scene: &&Scene| keep(scene) && scene.cloud_share > 0.1 && scene.cloud_share < 0.6 && warm(scene);
     world.scenes(region).iter().find(partly).unwrap().clone()
 }
 
