@@ -305,8 +305,8 @@ impl<F: NdFloat + From<f32>> Scratch<F> {
                     }
                 }
             }
-            for p in 0..LANES {
-                self.previous[p] = if next[p] == date.day { date.day } else { self.previous[p] };
+            for (previous, &next) in self.previous.iter_mut().zip(next) {
+                *previous = if next == date.day { date.day } else { *previous };
             }
             for (previous, value) in self.previous_values.iter_mut().zip(values) {
                 for p in 0..LANES {

@@ -129,7 +129,7 @@ fn note_inputs(run: &mut Run, units: &[&Unit]) {
                 }
             }
             Source::Import(import) => {
-                import.cubes.iter().flat_map(|cube| &cube.files).for_each(|file| run.input(file))
+                import.cubes.iter().flat_map(|cube| &cube.files).for_each(|file| run.input(file));
             }
         }
     }

@@ -1,4 +1,5 @@
 //! The binary on a tiny project: the happy path, every way to fail, the same bytes however the run goes.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The gap filling against xarray (golden vectors) and against a plain daily interpolation.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

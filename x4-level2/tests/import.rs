@@ -1,4 +1,5 @@
 //! The importers on tiny files of known content, on broken ones, and on real cubes where they are at hand.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod common;
 

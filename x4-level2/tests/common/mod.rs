@@ -1,5 +1,10 @@
 //! A tiny project on disk, and running the binary on it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests; each file uses a part"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +13,12 @@ use std::process::{Command, Output};
 use minicube::testing::tiny_level1;
 use minicube::{Bounds, CellGrid, Epsg, Location, LocationTable, Split, sha256_store};
 
-pub fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_x4-level2"))
 }
 
 /// Writes `project.toml` with the given `[level2]` section; the project folder is `dir` itself.
-pub fn config(dir: &Path, level2: &str) -> PathBuf {
+pub(crate) fn config(dir: &Path, level2: &str) -> PathBuf {
     let path = dir.join("project.toml");
     let text = format!("[project]\nname = \"tiny\"\ndir = {dir:?}\nyears = [2021, 2022]\n\n{level2}\n");
     fs::write(&path, text).unwrap();
@@ -21,7 +26,7 @@ pub fn config(dir: &Path, level2: &str) -> PathBuf {
 }
 
 /// Level 1 of two cubes, one to train and one to validate, and their location table.
-pub fn tiny_project(dir: &Path, level2: &str) -> PathBuf {
+pub(crate) fn tiny_project(dir: &Path, level2: &str) -> PathBuf {
     tiny_level1(&dir.join("level1")).unwrap();
     let location = |id: &str, split, seed| Location {
         id: id.into(),
@@ -47,11 +52,11 @@ pub fn tiny_project(dir: &Path, level2: &str) -> PathBuf {
     config(dir, level2)
 }
 
-pub fn run(verb: &str, config: &Path, more: &[&str]) -> Output {
+pub(crate) fn run(verb: &str, config: &Path, more: &[&str]) -> Output {
     binary().arg(verb).arg("--config").arg(config).args(more).output().unwrap()
 }
 
-pub fn succeed(verb: &str, config: &Path, more: &[&str]) -> String {
+pub(crate) fn succeed(verb: &str, config: &Path, more: &[&str]) -> String {
     let output = run(verb, config, more);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{verb}: {out}{err}");
@@ -59,7 +64,7 @@ pub fn succeed(verb: &str, config: &Path, more: &[&str]) -> String {
 }
 
 /// Runs, expects the exit code, and gives the `error:` and `hint:` lines.
-pub fn fail(verb: &str, config: &Path, code: i32) -> (String, String) {
+pub(crate) fn fail(verb: &str, config: &Path, code: i32) -> (String, String) {
     let output = run(verb, config, &[]);
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{err}{}", String::from_utf8_lossy(&output.stdout));
@@ -72,7 +77,7 @@ pub fn fail(verb: &str, config: &Path, code: i32) -> (String, String) {
 }
 
 /// Hash of everything that must not depend on how the run went.
-pub fn data_hash(dir: &Path) -> String {
+pub(crate) fn data_hash(dir: &Path) -> String {
     let level2 = dir.join("level2");
     let mut text = String::new();
     for name in ["train", "val", "test"] {
