@@ -58,7 +58,7 @@ impl Default for Config {
             lambda: 0.4,
             goodness_reading: GoodnessReading::default(),
             goodness_intra: IntraReading::default(),
-            max_samples: 256,
+            max_samples: 64,
             crop_px: 32,
             batch: 4,
             min_segment: 5,

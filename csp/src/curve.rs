@@ -66,12 +66,9 @@ pub fn fit_polynomial(x: &[f64], y: &[f64], degree: usize) -> Option<Curve> {
 
 /// The polynomial of degree 1 to 3 with the best adjusted R², ties to the lower degree.
 pub fn fit_best(x: &[f64], y: &[f64]) -> Option<Curve> {
-    (1..=3).filter_map(|degree| fit_polynomial(x, y, degree)).fold(None, |best: Option<Curve>, curve| {
-        match best {
-            Some(best) if !(curve.adjusted_r2 > best.adjusted_r2 + 1e-12) => Some(best),
-            _ => Some(curve),
-        }
-    })
+    let better = |one: &Curve, best: &Curve| one.adjusted_r2 > best.adjusted_r2 + 1e-12;
+    let fits = (1..=3).filter_map(|degree| fit_polynomial(x, y, degree));
+    fits.reduce(|best, one| if better(&one, &best) { one } else { best })
 }
 
 /// One parabola for all segments: their coefficients averaged by weight, which equals averaging the curves on any
@@ -110,12 +107,12 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Option<Vec<f64>> {
         }
         a.swap(column, pivot);
         b.swap(column, pivot);
-        for row in column + 1..n {
-            let factor = a[row][column] / a[column][column];
-            for k in column..n {
-                a[row][k] -= factor * a[column][k];
-            }
-            b[row] -= factor * b[column];
+        let (above, below) = a.split_at_mut(column + 1);
+        let pivot_row = &above[column];
+        for (offset, row) in below.iter_mut().enumerate() {
+            let factor = row[column] / pivot_row[column];
+            row.iter_mut().zip(pivot_row).skip(column).for_each(|(value, p)| *value -= factor * p);
+            b[column + 1 + offset] -= factor * b[column];
         }
     }
     for row in (0..n).rev() {

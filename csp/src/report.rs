@@ -146,8 +146,9 @@ fn curves_text(plan: &Plan, found: &Explanation) -> String {
 
 fn curve_table(report: Report, plan: &Plan, found: &Explanation) -> Report {
     let mut rows = Vec::new();
-    for (variable, global) in plan.variables.iter().zip(&found.global) {
-        rows.push(curve_row(variable, global));
+    let used = curve_segments(&found.segment_responses, plan.min_segment);
+    for (v, (variable, global)) in plan.variables.iter().zip(&found.global).enumerate() {
+        rows.push(curve_row(variable, global, x_range(&used, v)));
         for (_, label, coefficients) in PUBLISHED_CURVES.iter().filter(|(name, ..)| *name == variable.name) {
             let mut row = vec![format!("paper: {label}")];
             row.extend(coefficients.map(number));
@@ -159,7 +160,13 @@ fn curve_table(report: Report, plan: &Plan, found: &Explanation) -> Report {
     report.table(&["curve", "a'", "b'", "c'", "vertex", "mean R²", "best degree 1 / 2 / 3"], rows)
 }
 
-fn curve_row(variable: &Variable, global: &Global) -> Vec<String> {
+/// Smallest and largest weather under any shift in any of these segments.
+fn x_range(used: &[&SegmentResponse], v: usize) -> (f64, f64) {
+    let all = used.iter().flat_map(|response| response.answers[v].x.iter().copied());
+    all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
+}
+
+fn curve_row(variable: &Variable, global: &Global, (low, high): (f64, f64)) -> Vec<String> {
     let [one, two, three] = global.degrees;
     let degrees = format!("{one} / {two} / {three}");
     let name = format!("{} ({} segments)", variable.name, global.curve_segments);
@@ -167,7 +174,11 @@ fn curve_row(variable: &Variable, global: &Global) -> Vec<String> {
         Some(curve) => {
             let mut row = vec![name];
             row.extend(curve.coefficients.iter().map(|c| number(*c)));
-            row.push(curve.vertex().map_or("–".into(), |x| format!("{x:.1} {}", variable.unit)));
+            row.push(match curve.vertex() {
+                Some(x) if (low..=high).contains(&x) => format!("{x:.1} {}", variable.unit),
+                Some(_) => "outside the data".into(),
+                None => "–".into(),
+            });
             row.push(format!("{:.3}", curve.r2));
             row.push(degrees);
             row
@@ -194,8 +205,7 @@ fn curves_figure(plan: &Plan, found: &Explanation, v: usize) -> String {
         })
         .collect();
     if let Some(curve) = &found.global[v].parabola {
-        let all = || used.iter().flat_map(|response| response.answers[v].x.iter().copied());
-        let (low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        let (low, high) = x_range(&used, v);
         let points = (0..=40).map(|i| low + (high - low) * f64::from(i) / 40.0).map(|x| (x, curve.at(x)));
         series.push(Series { name: "all segments".into(), points: points.collect(), style: Style::Points });
     }

@@ -101,12 +101,13 @@ fn sensitivities_again(
     for (v, sum) in sums.iter().enumerate() {
         let again = sum / total;
         let value = stored.get(2 * v).copied().unwrap_or(f64::NAN);
-        let error = (again - value).abs() / again.abs().max(f64::MIN_POSITIVE);
-        if again != value && !(error < 1e-9) {
+        let error =
+            if again == value { 0.0 } else { (again - value).abs() / again.abs().max(f64::MIN_POSITIVE) };
+        if error.is_nan() || error > 1e-9 {
             let reason = format!("{}: stored {value}, computed {again}", plan.variables[v].name);
             return Err(Error::output(&folder.join(FILES[1]), reason));
         }
-        worst = worst.max(if again == value { 0.0 } else { error });
+        worst = worst.max(error);
     }
     Ok(worst)
 }
