@@ -1,0 +1,112 @@
+//! The `[train]` section: what the user wrote. What is left out is decided in `plan.rs`.
+
+use minicube::Split;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::Baseline;
+use crate::data::context::ContextGaps;
+use crate::data::scaling::Scaling;
+use crate::harness::gradient::Loss;
+
+/// Section `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What each model is compared with.
+    pub baselines: Vec<Baseline>,
+    /// Observed steps.
+    pub context_steps: usize,
+    /// Forecast steps.
+    pub target_steps: usize,
+    /// Splits that are forecast and scored.
+    pub score_splits: Vec<Split>,
+    /// Land-cover classes that count as vegetation, for the RNN's pixels and for the scores. Empty = all.
+    pub vegetation: Vec<u8>,
+    /// Seed; that of the project where absent.
+    pub seed: Option<u64>,
+    /// The models.
+    pub models: Vec<ModelConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            baselines: vec![Baseline::Persistence, Baseline::Climatology],
+            context_steps: 9,
+            target_steps: 36,
+            score_splits: vec![Split::Val],
+            // ESA WorldCover: trees, shrubs, grass, crops.
+            vegetation: vec![10, 20, 30, 40],
+            seed: None,
+            models: vec![ModelConfig { name: "rnn".into(), ..ModelConfig::default() }],
+        }
+    }
+}
+
+/// The kinds of models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Pixelwise RNN of the DeepCube deliverable.
+    #[default]
+    Rnn,
+    /// ConvLSTM of Diaconu et al. (2022).
+    Convlstm,
+}
+
+/// One entry of `[[train.models]]`. Everything but the name has a default that depends on the kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Name of the model's folder.
+    pub name: String,
+    /// Its kind.
+    pub model: ModelKind,
+    /// Observed steps, where other than the section's.
+    pub context_steps: Option<usize>,
+    /// Forecast steps, where other than the section's.
+    pub target_steps: Option<usize>,
+    /// Variables to forecast: `["kndvi"]` (RNN), `["blue", "green", "red", "nir"]` (ConvLSTM).
+    pub dynamic: Option<Vec<String>>,
+    /// Weather variables; all that Level 2 has.
+    pub weather: Option<Vec<String>>,
+    /// Static layers; those of `dem` and `landcover` that Level 2 has (ConvLSTM: `dem`).
+    pub statics: Option<Vec<String>>,
+    /// How weather is scaled.
+    pub scaling: Scaling,
+    /// What is fed where the context has no observation; the stored value for EarthNet2021, else the last
+    /// observation is held at the end of the context.
+    pub context_gaps: Option<ContextGaps>,
+    /// Hidden sizes: one for the RNN (192), those before the output cell for the ConvLSTM (32, 32, 32).
+    pub hidden: Option<Vec<usize>>,
+    /// RNN: width of the GRU's input (half of hidden).
+    pub update: Option<usize>,
+    /// ConvLSTM: side of the kernel (3).
+    pub kernel: Option<usize>,
+    /// What is minimised: masked squared (RNN) or absolute (ConvLSTM) error.
+    pub loss: Option<Loss>,
+    /// Optimiser steps: 400 (RNN), 200 (ConvLSTM).
+    pub steps: Option<u64>,
+    /// Samples a step: 4.
+    pub batch: Option<usize>,
+    /// RNN: vegetation pixels of each sample (512).
+    pub pixels: Option<usize>,
+    /// ConvLSTM: side of the crop in pixels (32).
+    pub crop: Option<usize>,
+    /// Adam's learning rate: 0.005 (RNN), 0.001 (ConvLSTM).
+    pub learning_rate: Option<f64>,
+    /// Parts of the steps, 0..1, after which the learning rate drops: 0.6 and 0.85.
+    pub milestones: Option<Vec<f64>>,
+    /// Factor of each drop: 0.3.
+    pub gamma: Option<f64>,
+    /// Largest gradient norm: 1 (RNN), none (ConvLSTM). 0 = none.
+    pub clip_norm: Option<f64>,
+    /// Validation every so many steps: a twentieth of the steps.
+    pub validate_every: Option<u64>,
+    /// Checkpoint every so many steps: as validation.
+    pub checkpoint_every: Option<u64>,
+    /// Samples of the validation split that are used while training: 8.
+    pub validation_samples: Option<usize>,
+    /// Seed, where other than the section's.
+    pub seed: Option<u64>,
+}

@@ -1,0 +1,128 @@
+//! Forecasting and scoring whole splits, a few samples at a time.
+
+use std::path::Path;
+
+use minicube::run::Progress;
+use minicube::{Cube, Split};
+use ndarray::{Array5, Axis};
+use rayon::prelude::*;
+
+use crate::baseline::{self, Baseline, Climatology};
+use crate::data::Batch;
+use crate::data::dataset::Dataset;
+use crate::error::Error;
+use crate::forecast_store::ForecastStore;
+use crate::forecaster::Forecaster;
+use crate::plan::ModelPlan;
+use crate::score::summary::{self, SampleScore, Score};
+
+/// Scores the model and the baselines on the plan's splits; the model's forecasts go into `forecast.zarr`.
+pub(crate) fn evaluate(
+    plan: &ModelPlan,
+    plan_hash: &str,
+    level2: &Path,
+    folder: &Path,
+    forecaster: &Forecaster,
+    progress: &Progress,
+) -> Result<Vec<Score>, Error> {
+    let mut splits: Vec<(Split, Dataset)> = Vec::new();
+    for &split in &plan.score_splits {
+        match Dataset::open(level2, split, &plan.data) {
+            Err(Error::NoSamples { .. }) => tracing::warn!(%split, "no samples to score"),
+            found => splits.push((split, found?)),
+        }
+    }
+    let climatology = match plan.baselines.contains(&Baseline::Climatology) {
+        true => Some(Climatology::of(&Dataset::open(level2, Split::Train, &plan.data)?)?),
+        false => None,
+    };
+    progress.set_length(splits.iter().map(|(_, dataset)| dataset.len() as u64).sum());
+    let path = folder.join("forecast.zarr");
+    let store = ForecastStore::create(&path, &splits, plan_hash)?;
+    let mut scores = Vec::new();
+    let mut at = 0;
+    for (split, dataset) in &splits {
+        let names: Vec<&str> =
+            [plan.name.as_str()].into_iter().chain(plan.baselines.iter().map(|b| b.name())).collect();
+        let mut samples: Vec<Vec<SampleScore>> = vec![Vec::new(); names.len()];
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        for some in indices.chunks(rayon::current_num_threads().max(1)) {
+            let done = some
+                .par_iter()
+                .map(|&k| {
+                    let batch = dataset.batch(&[k], None)?;
+                    let forecast = forecaster.forecast(&batch)?;
+                    store.write(at + k, &batch, &forecast, plan.data.context_steps)?;
+                    progress.inc(1);
+                    Ok(score_all(plan, &batch, &forecast, climatology.as_ref()))
+                })
+                .collect::<Result<Vec<_>, Error>>()?;
+            for scores in done {
+                for (into, score) in samples.iter_mut().zip(scores) {
+                    into.push(score);
+                }
+            }
+        }
+        at += dataset.len();
+        for (name, samples) in names.iter().zip(&samples) {
+            scores.push(summary::summarise(&split.to_string(), name, &plan.data, samples));
+        }
+    }
+    store.seal()?;
+    Ok(scores)
+}
+
+/// The model's score on one sample, then each baseline's.
+fn score_all(
+    plan: &ModelPlan,
+    batch: &Batch,
+    forecast: &Array5<f32>,
+    climatology: Option<&Climatology>,
+) -> Vec<SampleScore> {
+    let score = |frames: &Array5<f32>| {
+        summary::score_sample(batch, frames.index_axis(Axis(0), 0), &plan.data, &plan.scoring)
+    };
+    let mut scores = vec![score(forecast)];
+    for baseline in &plan.baselines {
+        scores.push(score(&match baseline {
+            Baseline::Persistence => baseline::persistence(batch, &plan.data),
+            Baseline::ContextMean => baseline::context_mean(batch, &plan.data),
+            Baseline::Climatology => match climatology {
+                Some(climatology) => climatology.forecast(batch, &plan.data),
+                None => continue,
+            },
+        }));
+    }
+    scores
+}
+
+/// Fails unless forecasting the first stored sample again gives the stored frames.
+pub(crate) fn same_as_stored(
+    plan: &ModelPlan,
+    level2: &Path,
+    path: &Path,
+    forecaster: &Forecaster,
+) -> Result<(), Error> {
+    let stored = Cube::open(path, "forecast")?;
+    for &split in &plan.score_splits {
+        let dataset = match Dataset::open(level2, split, &plan.data) {
+            Err(Error::NoSamples { .. }) => continue,
+            found => found?,
+        };
+        let again = forecaster.forecast(&dataset.batch(&[0], None)?)?;
+        for (k, channel) in plan.data.dynamic.iter().enumerate() {
+            let mut shape = stored.shape(channel)?;
+            shape[0] = 1;
+            let found = stored.read_f32(channel, &[0; 4], &shape)?;
+            let again = again.index_axis(Axis(2), k);
+            let worst = found.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            if worst > 1e-5 {
+                let reason =
+                    format!("{channel} of the first sample differs by {worst} from what the weights give");
+                return Err(Error::Verify { path: path.to_owned(), reason });
+            }
+        }
+        return Ok(());
+    }
+    Ok(())
+}

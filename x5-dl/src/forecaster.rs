@@ -1,0 +1,229 @@
+//! A trained model: a folder that knows how to forecast.
+
+use std::path::Path;
+
+use minicube::SCHEMA_VERSION;
+use ndarray::{Array3, Array5, ArrayD, Axis, Slice, s};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Batch, DataSpec};
+use crate::error::Error;
+use crate::harness::backend;
+use crate::harness::gradient::Network;
+use crate::harness::weights::{self, Weights};
+use crate::model::convlstm::{ConvLstm, ConvLstmShape};
+use crate::model::rnn::{PixelRnn, RnnShape};
+use crate::prepare::{self, Pixel, Preparation};
+
+/// Pixels that the RNN forecasts at once.
+const PIXELS_AT_ONCE: usize = 4096;
+
+/// The networks there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Architecture {
+    /// Pixelwise RNN of the DeepCube deliverable.
+    Rnn(RnnShape),
+    /// ConvLSTM of Diaconu et al. (2022).
+    Convlstm(ConvLstmShape),
+}
+
+/// `model.json`: enough to rebuild the network and to feed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Always `model`.
+    pub minicube_schema: String,
+    /// Version of this layout.
+    pub schema_version: u32,
+    /// Identity of the plan that trained it.
+    pub plan_hash: String,
+    /// Network and its sizes.
+    pub architecture: Architecture,
+    /// What it reads from Level 2.
+    pub data: DataSpec,
+    /// What is done to that before the network sees it.
+    pub preparation: Preparation,
+    /// Optimiser steps done.
+    pub steps: u64,
+    /// The step whose weights were kept, by validation loss.
+    pub best_step: u64,
+    /// Validation loss at that step.
+    pub best_validation_loss: f64,
+}
+
+/// A model that forecasts from un-normalised Level-2 batches.
+pub struct Forecaster {
+    file: ModelFile,
+    net: Net,
+}
+
+enum Net {
+    Rnn(Box<PixelRnn>),
+    ConvLstm(Box<ConvLstm>),
+}
+
+impl Forecaster {
+    /// Loads `model.json` and `weights.safetensors` of a model folder.
+    ///
+    /// # Errors
+    /// - [`Error::Io`] or [`Error::Json`] if the folder is no model of this version,
+    /// - [`Error::WeightsFile`] or [`Error::WeightsMismatch`] if the weights are damaged or of another network.
+    pub fn load(model_dir: &Path) -> Result<Forecaster, Error> {
+        let file = ModelFile::read(model_dir)?;
+        Forecaster::new(file, &Weights::read(&model_dir.join("weights.safetensors"))?)
+    }
+
+    /// A forecaster from its parts.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] if the weights are not of this architecture.
+    pub fn new(file: ModelFile, weights: &Weights) -> Result<Forecaster, Error> {
+        let device = backend::device();
+        let net = match &file.architecture {
+            Architecture::Rnn(shape) => {
+                Net::Rnn(Box::new(weights::load(PixelRnn::new(shape, &device), weights, &device)?))
+            }
+            Architecture::Convlstm(shape) => {
+                Net::ConvLstm(Box::new(weights::load(ConvLstm::new(shape, &device), weights, &device)?))
+            }
+        };
+        Ok(Forecaster { file, net })
+    }
+
+    /// What a batch must contain.
+    #[must_use]
+    pub fn spec(&self) -> &DataSpec {
+        &self.file.data
+    }
+
+    /// Names of the forecast variables, in the order of the forecast's channels.
+    #[must_use]
+    pub fn channels(&self) -> &[String] {
+        &self.file.data.dynamic
+    }
+
+    /// The model's description.
+    #[must_use]
+    pub fn file(&self) -> &ModelFile {
+        &self.file
+    }
+
+    /// Forecasts `[batch, target step, channel, y, x]` in the units of Level 2.
+    ///
+    /// The dynamic variables of the context and the weather of context *and* target steps are used; the dynamic
+    /// variables of the target steps are not looked at and may be NaN.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] if the batch has other steps, channels, weather variables or layers than
+    /// [`Forecaster::spec`] asks for.
+    pub fn forecast(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        self.check(batch)?;
+        let spec = &self.file.data;
+        let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+        let parts: Vec<ArrayD<f32>> = (0..batch.len())
+            .into_par_iter()
+            .map(|b| {
+                let one = one_sample(batch, b);
+                match &self.net {
+                    Net::Rnn(net) => self.pixels(net, &one).insert_axis(Axis(1)).into_dyn(),
+                    Net::ConvLstm(net) => self.frames(net, &one),
+                }
+            })
+            .collect();
+        let shape = (batch.len(), spec.target_steps, spec.dynamic.len(), rows, cols);
+        let mut forecast = Array5::zeros(shape);
+        for (mut into, part) in forecast.outer_iter_mut().zip(parts) {
+            ndarray::Zip::from(&mut into)
+                .and(part.view().into_dimensionality::<ndarray::Ix4>().map_err(|_| Error::Batch {
+                    what: "network output",
+                    expected: format!("{shape:?}"),
+                    found: "another".into(),
+                })?)
+                .for_each(|into, &v| *into = v);
+        }
+        Ok(forecast)
+    }
+
+    /// `[step, y, x]` of one sample.
+    fn pixels(&self, net: &PixelRnn, one: &Batch) -> Array3<f32> {
+        let (spec, prep) = (&self.file.data, &self.file.preparation);
+        let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
+        let all: Vec<Pixel> = (0..rows * cols).map(|p| (0, p / cols, p % cols)).collect();
+        let mut frames = Array3::zeros((spec.target_steps, rows, cols));
+        let device = backend::device();
+        for pixels in all.chunks(PIXELS_AT_ONCE) {
+            let inputs = prepare::pixel_inputs(one, pixels, spec, prep);
+            let values = weights::to_array(net.predict(&inputs, &device));
+            prepare::place_pixels(&mut frames, pixels, &values, prep.dynamic_scale);
+        }
+        frames
+    }
+
+    /// `[step, channel, y, x]` of one sample.
+    fn frames(&self, net: &ConvLstm, one: &Batch) -> ArrayD<f32> {
+        let (spec, prep) = (&self.file.data, &self.file.preparation);
+        let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
+        let inputs = prepare::frame_inputs(one, spec, prep);
+        let values = weights::to_array(net.predict(&inputs, &backend::device()));
+        let shape = [spec.target_steps, spec.dynamic.len(), rows, cols];
+        prepare::shaped(&shape, values.iter().map(|v| v * prep.dynamic_scale).collect())
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), Error> {
+        let spec = &self.file.data;
+        let (n, steps, channels, rows, cols) = batch.dynamic.dim();
+        let checks = [
+            ("steps", spec.steps(), steps),
+            ("channels", spec.dynamic.len(), channels),
+            ("weather variables", spec.weather.len(), batch.weather.dim().2),
+            ("weather steps", spec.steps(), batch.weather.dim().1),
+            ("static layers", spec.statics.len(), batch.statics.dim().1),
+            ("samples of weather", n, batch.weather.dim().0),
+            ("samples of statics", n, batch.statics.dim().0),
+            ("sample ids", n, batch.sample_ids.len()),
+            ("rows of statics", rows, batch.statics.dim().2),
+            ("columns of statics", cols, batch.statics.dim().3),
+            ("steps of valid", steps, batch.valid.dim().1),
+        ];
+        match checks.into_iter().find(|(_, expected, found)| expected != found) {
+            None => Ok(()),
+            Some((what, expected, found)) => {
+                Err(Error::Batch { what, expected: expected.to_string(), found: found.to_string() })
+            }
+        }
+    }
+}
+
+impl ModelFile {
+    /// Reads `model.json` of a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it is not there, [`Error::Json`] if it is of another version or damaged.
+    pub fn read(model_dir: &Path) -> Result<ModelFile, Error> {
+        let path = model_dir.join("model.json");
+        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let file: ModelFile = serde_json::from_slice(&bytes).map_err(|e| Error::json(&path, e))?;
+        if (file.minicube_schema.as_str(), file.schema_version) != ("model", SCHEMA_VERSION) {
+            let found = format!("{} version {}", file.minicube_schema, file.schema_version);
+            return Err(Error::json(
+                &path,
+                format!("expected schema model version {SCHEMA_VERSION}, found {found}"),
+            ));
+        }
+        Ok(file)
+    }
+}
+
+fn one_sample(batch: &Batch, b: usize) -> Batch {
+    let at = Slice::from(b..b + 1);
+    Batch {
+        dynamic: batch.dynamic.slice_axis(Axis(0), at).to_owned(),
+        valid: batch.valid.slice_axis(Axis(0), at).to_owned(),
+        weather: batch.weather.slice_axis(Axis(0), at).to_owned(),
+        statics: batch.statics.slice_axis(Axis(0), at).to_owned(),
+        dates: batch.dates.slice(s![b..b + 1, ..]).to_owned(),
+        sample_ids: vec![batch.sample_ids[b].clone()],
+    }
+}

@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+
+mod baseline;
+pub mod bench;
+mod config;
+mod data;
+mod error;
+mod evaluate;
+mod forecast_store;
+mod forecaster;
+mod harness;
+mod model;
+mod plan;
+mod prepare;
+mod report;
+mod run;
+mod score;
+mod train;
+
+pub use baseline::{Baseline, Climatology, context_mean, persistence};
+pub use config::{Config, ModelConfig, ModelKind};
+pub use data::context::ContextGaps;
+pub use data::dataset::Dataset;
+pub use data::scaling::{Affine, Scaling, StaticInput};
+pub use data::{Batch, Crop, DataSpec, Pick};
+pub use error::Error;
+pub use forecaster::{Architecture, Forecaster, ModelFile};
+pub use harness::backend::{backend_name, tune_allocator};
+pub use harness::checkpoint::Metric;
+pub use harness::fit::FitPlan;
+pub use harness::gradient::Loss;
+pub use harness::weights::Weights;
+pub use model::convlstm::ConvLstmShape;
+pub use model::rnn::RnnShape;
+pub use plan::{ModelPlan, Plan, Sampling};
+pub use prepare::Preparation;
+pub use run::{Scores, describe, run, verify};
+pub use score::ens::{EarthNetScore, EnsComponents, aggregate, cube_components};
+pub use score::error_by_lead::IndexErrors;
+pub use score::summary::{Score, Scoring};

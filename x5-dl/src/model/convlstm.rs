@@ -1,0 +1,269 @@
+//! The ConvLSTM of Diaconu et al. (2022), <https://doi.org/10.1109/CVPRW56347.2022.00142>.
+//!
+//! A stack of plain ConvLSTM cells; the last has as many hidden channels as the forecast and *is* the output
+//! layer: frame = relu(hidden state). The context frames are fed first; then each predicted frame is fed back.
+//! Weather of step k goes in together with frame k, so the forecast of step k has seen weather up to k - 1.
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::{relu, sigmoid, tanh};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+
+use crate::harness::gradient::Network;
+use crate::harness::weights::{self, Weights};
+use crate::model::init;
+
+/// Sizes of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvLstmShape {
+    /// Forecast channels, which are also the dynamic inputs.
+    pub channels: usize,
+    /// Static input layers.
+    pub statics: usize,
+    /// Weather inputs.
+    pub weather: usize,
+    /// Hidden channels of the cells before the output cell; `[32, 32, 32]` as published.
+    pub hidden: Vec<usize>,
+    /// Side of the square kernel, odd; 3 as published.
+    pub kernel: usize,
+    /// Steps forecast.
+    pub target_steps: usize,
+}
+
+/// Stacked ConvLSTM cells.
+#[derive(Module, Debug)]
+pub(crate) struct ConvLstm {
+    cells: Vec<Cell>,
+    #[module(skip)]
+    target_steps: usize,
+}
+
+#[derive(Module, Debug)]
+struct Cell {
+    conv: Conv,
+    #[module(skip)]
+    hidden: usize,
+}
+
+#[derive(Module, Debug)]
+struct Conv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// Hidden and cell state of one cell, `[batch, hidden, y, x]`.
+type State = (Tensor<4>, Tensor<4>);
+
+impl ConvLstm {
+    /// The network with all parameters zero.
+    pub(crate) fn new(shape: &ConvLstmShape, device: &Device) -> ConvLstm {
+        let mut inputs = shape.channels + shape.statics + shape.weather;
+        let mut cells = Vec::new();
+        for &hidden in shape.hidden.iter().chain([&shape.channels]) {
+            let size = [4 * hidden, inputs + hidden, shape.kernel, shape.kernel];
+            let conv = Conv { weight: init::zeros(size, device), bias: init::zeros([4 * hidden], device) };
+            cells.push(Cell { conv, hidden });
+            inputs = hidden;
+        }
+        ConvLstm { cells, target_steps: shape.target_steps }
+    }
+
+    /// Parameters to start training from: U(±1/√fan_in), PyTorch's default for a convolution.
+    pub(crate) fn initial(&self, seed: u64) -> Weights {
+        init::uniform(weights::collect(self), seed, init::fan_in)
+    }
+
+    /// Forecast of the target frames, `[batch, target, channel, y, x]`.
+    ///
+    /// # Shapes
+    /// - `context`: `[batch, context, channel, y, x]`
+    /// - `statics`: `[batch, layer, y, x]`
+    /// - `weather`: `[batch, step, variable, y, x]`, at least context + target - 1 steps
+    fn forecast(&self, context: Tensor<5>, statics: Tensor<4>, weather: Tensor<5>) -> Tensor<5> {
+        let steps = context.dims()[1];
+        let mut state = self.zero_state(&context);
+        for t in 0..steps {
+            let input = Tensor::cat(vec![frame(&context, t), statics.clone(), frame(&weather, t)], 1);
+            self.step(input, &mut state);
+        }
+        let mut frames = vec![self.output(&state)];
+        for s in 1..self.target_steps {
+            let last = frames[s - 1].clone();
+            let input = Tensor::cat(vec![last, statics.clone(), frame(&weather, steps + s - 1)], 1);
+            self.step(input, &mut state);
+            frames.push(self.output(&state));
+        }
+        Tensor::stack(frames, 1)
+    }
+
+    fn zero_state(&self, context: &Tensor<5>) -> Vec<State> {
+        let [batch, _, _, rows, cols] = context.dims();
+        self.cells
+            .iter()
+            .map(|cell| {
+                let zero = Tensor::zeros([batch, cell.hidden, rows, cols], &context.device());
+                (zero.clone(), zero)
+            })
+            .collect()
+    }
+
+    fn step(&self, mut input: Tensor<4>, state: &mut [State]) {
+        for (cell, state) in self.cells.iter().zip(state) {
+            *state = cell.step(input, state.clone());
+            input = state.0.clone();
+        }
+    }
+
+    fn output(&self, state: &[State]) -> Tensor<4> {
+        relu(state[self.cells.len() - 1].0.clone())
+    }
+}
+
+impl Cell {
+    /// One step: gates i, f, o, g from one convolution of the input and the hidden state.
+    fn step(&self, input: Tensor<4>, (hidden, cell): State) -> State {
+        let n = self.hidden;
+        let kernel = self.conv.weight.dims()[2];
+        let options = ConvOptions::new([1, 1], [kernel / 2, kernel / 2], [1, 1], 1);
+        let stacked = Tensor::cat(vec![input, hidden], 1);
+        let gates = conv2d(stacked, self.conv.weight.val(), Some(self.conv.bias.val()), options);
+        let open = sigmoid(gates.clone().narrow(1, 0, 3 * n));
+        let (i, f, o) =
+            (open.clone().narrow(1, 0, n), open.clone().narrow(1, n, n), open.narrow(1, 2 * n, n));
+        let cell = f * cell + i * tanh(gates.narrow(1, 3 * n, n));
+        (o * tanh(cell.clone()), cell)
+    }
+}
+
+impl Network for ConvLstm {
+    /// `inputs`: context, statics, weather with the shapes of [`ConvLstm::forecast`].
+    fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
+        let frames = self.forecast(
+            weights::from_array(&inputs[0], device),
+            weights::from_array(&inputs[1], device),
+            weights::from_array(&inputs[2], device),
+        );
+        let [batch, steps, channels, rows, cols] = frames.dims();
+        frames.reshape([batch, steps * channels * rows * cols])
+    }
+}
+
+fn frame(frames: &Tensor<5>, step: usize) -> Tensor<4> {
+    frames.clone().narrow(1, step, 1).squeeze_dim(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::backend;
+    use crate::harness::gradient::{self, Examples, Loss};
+    use crate::harness::{adam, testing};
+
+    fn shape(hidden: &[usize], target_steps: usize) -> ConvLstmShape {
+        ConvLstmShape {
+            channels: 4,
+            statics: 1,
+            weather: 5,
+            hidden: hidden.to_vec(),
+            kernel: 3,
+            target_steps,
+        }
+    }
+
+    fn examples(golden: &testing::Golden) -> Examples {
+        Examples {
+            inputs: vec![golden.input("ctx"), golden.input("dem"), golden.input("wea")],
+            target: testing::rows(golden.input("targ")),
+            valid: testing::rows(golden.input("mask")),
+        }
+    }
+
+    #[test]
+    fn one_cell_matches_pytorch() {
+        let golden = testing::golden("convlstm_cell_step");
+        let device = backend::training_device();
+        let conv = Conv { weight: init::zeros([16, 7, 3, 3], &device), bias: init::zeros([16], &device) };
+        let cell = weights::load(Cell { conv, hidden: 4 }, &golden.weights(), &device).unwrap();
+        let input = |name| weights::from_array::<4>(&golden.input(name), &device).require_grad();
+        let (x, h, c) = (input("x"), input("h"), input("c"));
+        let (hidden, state) = cell.step(x.clone(), (h.clone(), c.clone()));
+        testing::close(&weights::to_array(hidden.clone()), &golden.output("h"), 2e-6);
+        testing::close(&weights::to_array(state.clone()), &golden.output("c"), 2e-6);
+
+        let gradients = (hidden.powi_scalar(2).sum() + state.sum()).backward();
+        testing::close_gradients(&weights::collect_gradients(&cell, &gradients), &golden.gradients());
+        for (name, tensor) in [("x", x), ("h", h), ("c", c)] {
+            let found = weights::to_array(tensor.grad(&gradients).unwrap());
+            testing::close_relative(&found, &golden.input_gradient(name), 1e-5);
+        }
+    }
+
+    #[test]
+    fn small_net_and_three_adam_steps_match_pytorch() {
+        let golden = testing::golden("convlstm_tiny_net");
+        let net = ConvLstm::new(&shape(&[6, 6], 3), &backend::device());
+        let examples = examples(&golden);
+        let mut weights = golden.weights();
+        let out = weights::load(net.clone(), &weights, &backend::device())
+            .unwrap()
+            .predict(&examples.inputs, &backend::device());
+        testing::close(&weights::to_array(out), &testing::rows(golden.output("pred")), 2e-6);
+
+        let mut adam = adam::Adam::new(&weights);
+        // Losses before each step, from PyTorch in float64.
+        for (k, expected) in [0.213_854_519_639, 0.211_387_767_275, 0.208_788_996_463].iter().enumerate() {
+            let (loss, gradient) =
+                gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1).unwrap();
+            assert!((loss - expected).abs() < 1e-6, "step {k}: expected {expected}, found {loss}");
+            if k == 0 {
+                testing::close_gradients(&gradient, &golden.gradients());
+            }
+            adam.step(&mut weights, &gradient, 1e-3);
+        }
+        for (name, expected) in &golden.strip("w_after3.").0 {
+            testing::close(&weights.0[name], expected, 2e-6);
+        }
+    }
+
+    #[test]
+    fn published_net_matches_pytorch() {
+        let golden = testing::golden("convlstm_full_net_8x8");
+        let net = ConvLstm::new(&shape(&[32, 32, 32], 20), &backend::device());
+        assert_eq!(weights::collect(&net).count(), 201_424);
+        let examples = examples(&golden);
+        let weights = golden.weights();
+        let out = weights::load(net.clone(), &weights, &backend::device())
+            .unwrap()
+            .predict(&examples.inputs, &backend::device());
+        testing::close(&weights::to_array(out), &testing::rows(golden.output("pred")), 2e-6);
+
+        let (loss, gradient) =
+            gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1).unwrap();
+        assert!((loss - 0.244_033_245_328).abs() < 1e-6, "{loss}");
+        // The file keeps whole gradients of the small parameters only.
+        let kept = golden.gradients();
+        assert_eq!(kept.0.len(), 5);
+        for (name, expected) in &kept.0 {
+            testing::close_relative(&gradient.0[name], expected, 1e-5);
+        }
+        for (name, expected) in &golden.strip("grad_norm.").0 {
+            let norm = gradient.0[name].iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            assert!((norm / f64::from(expected[0]) - 1.0).abs() < 1e-5, "{name}");
+        }
+    }
+
+    #[test]
+    fn initial_weights_follow_the_seed_and_the_fan() {
+        let net = ConvLstm::new(&shape(&[6, 6], 3), &backend::device());
+        let first = net.initial(1);
+        assert_eq!(first, net.initial(1));
+        assert_ne!(first, net.initial(2));
+        let bound = 1.0 / (16.0f32 * 9.0).sqrt();
+        assert!(first.0["cells.0.conv.bias"].iter().all(|v| v.abs() <= bound));
+        assert!(first.0["cells.0.conv.weight"].iter().any(|v| v.abs() > 0.9 * bound));
+    }
+}

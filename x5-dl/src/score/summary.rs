@@ -1,0 +1,97 @@
+//! One row of the score table for each split and forecaster.
+
+use ndarray::{Array3, ArrayView4, Axis, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Batch, DataSpec, context};
+use crate::score::ens::{self, EarthNetScore, EnsComponents};
+use crate::score::error_by_lead::{ErrorSums, IndexErrors, kndvi};
+
+/// Scores of one forecaster on one split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Split, `val` for instance.
+    pub split: String,
+    /// Model or baseline.
+    pub forecaster: String,
+    /// Samples scored.
+    pub samples: usize,
+    /// Observed steps.
+    pub context_steps: usize,
+    /// Forecast steps.
+    pub target_steps: usize,
+    /// Errors of kNDVI = tanh(NDVI²) on valid vegetation pixels. The deliverable divides by tanh(1) = 0.7616.
+    pub kndvi: Option<IndexErrors>,
+    /// EarthNetScore, where the four bands are forecast.
+    pub earthnet: Option<EarthNetScore>,
+}
+
+/// What one sample contributes to a score.
+#[derive(Clone, Debug)]
+pub(crate) struct SampleScore {
+    errors: Option<ErrorSums>,
+    components: Option<EnsComponents>,
+}
+
+/// How samples are scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scoring {
+    /// Land-cover classes that count as vegetation; empty = every pixel counts.
+    pub vegetation: Vec<u8>,
+    /// Added to the denominator of NDVI, as the data's source does.
+    pub ndvi_epsilon: f32,
+}
+
+/// Scores the forecast `[step, channel, y, x]` of the only sample of a batch.
+pub(crate) fn score_sample(
+    batch: &Batch,
+    forecast: ArrayView4<'_, f32>,
+    spec: &DataSpec,
+    scoring: &Scoring,
+) -> SampleScore {
+    let target = context::target(batch, spec.context_steps);
+    let target = target.index_axis(Axis(0), 0);
+    let valid = context::target_valid(batch, spec.context_steps).index_axis(Axis(0), 0).to_owned();
+    let index = |frames| kndvi(frames, &spec.dynamic, scoring.ndvi_epsilon);
+    let errors = index(forecast).zip(index(target)).map(|(p, y)| {
+        let vegetation = vegetation(batch, 0, spec, &scoring.vegetation);
+        let counted = Array3::from_shape_fn(valid.dim(), |(t, r, c)| valid[[t, r, c]] * vegetation[[r, c]]);
+        ErrorSums::of(&p, &y, &counted)
+    });
+    let bands = ["blue", "green", "red", "nir"];
+    let components = (spec.dynamic.iter().map(String::as_str).eq(bands))
+        .then(|| ens::cube_components(forecast, target, valid.view()));
+    SampleScore { errors, components }
+}
+
+/// 1 where a pixel of sample `b` is of a vegetation class, or everywhere where no class is given, known or
+/// found in the sample.
+pub(crate) fn vegetation(batch: &Batch, b: usize, spec: &DataSpec, classes: &[u8]) -> ndarray::Array2<f32> {
+    let everywhere = ndarray::Array2::ones((batch.valid.dim().2, batch.valid.dim().3));
+    let layer = spec.statics.iter().position(|name| name == "landcover");
+    let (Some(layer), false) = (layer, classes.is_empty()) else { return everywhere };
+    let cover = batch.statics.index_axis(Axis(0), b);
+    let cover = cover.index_axis(Axis(0), layer);
+    let found =
+        Zip::from(cover).map_collect(|&v| f32::from(u8::from(classes.iter().any(|&c| f32::from(c) == v))));
+    if found.iter().all(|&v| v == 0.0) { everywhere } else { found }
+}
+
+/// Puts the samples' contributions together, in their order.
+pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples: &[SampleScore]) -> Score {
+    let mut sums = ErrorSums::default();
+    for errors in samples.iter().filter_map(|s| s.errors.as_ref()) {
+        sums.add(errors);
+    }
+    let cubes: Vec<Vec<EnsComponents>> =
+        samples.iter().filter_map(|s| s.components).map(|c| vec![c]).collect();
+    Score {
+        split: split.to_owned(),
+        forecaster: forecaster.to_owned(),
+        samples: samples.len(),
+        context_steps: spec.context_steps,
+        target_steps: spec.target_steps,
+        kndvi: sums.finish(),
+        earthnet: (!cubes.is_empty()).then(|| ens::aggregate(&cubes)),
+    }
+}

@@ -1,0 +1,218 @@
+//! Whole runs on a tiny Level 2: contracts of the files, determinism, resumption, skill, messages.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use minicube::testing::{assert_conforms, tiny_level2};
+use minicube::{Split, sha256_file, sha256_store};
+use ndarray::Axis;
+use x5_dl::{Crop, Dataset, Forecaster, Scores};
+
+const RNN: &str = r#"
+[[train.models]]
+name = "rnn"
+model = "rnn"
+weather = ["tp_mean", "t2m_mean"]
+hidden = [16]
+steps = 120
+pixels = 48
+learning_rate = 0.02
+"#;
+
+const CONVLSTM: &str = r#"
+[[train.models]]
+name = "convlstm"
+model = "convlstm"
+weather = ["tp_mean", "t2m_mean"]
+context_steps = 4
+target_steps = 5
+hidden = [8]
+steps = 30
+crop = 6
+learning_rate = 0.01
+"#;
+
+/// A project in a temporary folder.
+struct Project {
+    dir: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(models: &str) -> Project {
+        let dir = tempfile::tempdir().unwrap();
+        tiny_level2(dir.path(), 6, 20, 8).unwrap();
+        let project = Project { dir };
+        project.write(&format!("context_steps = 6\ntarget_steps = 12\n{models}"));
+        project
+    }
+
+    fn write(&self, train: &str) {
+        let head = format!("[project]\nname = \"t\"\ndir = \"{}\"\n[train]\n", self.dir.path().display());
+        std::fs::write(self.config(), head + train).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("p.toml")
+    }
+
+    fn model(&self, name: &str) -> PathBuf {
+        self.dir.path().join("models").join(name)
+    }
+
+    fn command(&self, verb: &str, threads: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_x5-dl"));
+        command.args([verb, "--config"]).arg(self.config()).args(["--threads", threads]);
+        command
+    }
+
+    fn run(&self, verb: &str, threads: &str) -> Output {
+        self.command(verb, threads).output().unwrap()
+    }
+}
+
+fn ok(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Hashes of everything in a model folder that must not depend on when and how it was made.
+fn hashes(folder: &Path) -> Vec<String> {
+    let mut found: Vec<String> = ["model.json", "weights.safetensors", "metrics.jsonl", "scores.json"]
+        .iter()
+        .map(|file| sha256_file(&folder.join(file)).unwrap())
+        .collect();
+    found.push(sha256_file(&folder.join("checkpoint/state.safetensors")).unwrap());
+    found.push(sha256_store(&folder.join("forecast.zarr")).unwrap());
+    found
+}
+
+#[test]
+fn both_models_run_verify_and_are_left_alone_then() {
+    let project = Project::new(&(RNN.to_owned() + CONVLSTM));
+    assert!(ok(&project.run("plan", "2")).contains("to be trained"));
+    ok(&project.run("run", "2"));
+    for name in ["rnn", "convlstm"] {
+        assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
+        assert!(project.model(name).join("report.html").exists());
+    }
+    assert!(ok(&project.run("verify", "2")).contains("convlstm: verified"));
+    let before = std::fs::read(project.model("rnn").join("run.json")).unwrap();
+    let again = ok(&project.run("run", "2"));
+    assert_eq!(again.matches("nothing to do").count(), 2, "{again}");
+    assert_eq!(std::fs::read(project.model("rnn").join("run.json")).unwrap(), before);
+
+    // The rain of a step drives the vegetation of that step: the RNN must learn it, persistence cannot.
+    let scores = Scores::read(&project.model("rnn")).unwrap().scores;
+    let mae = |name: &str| {
+        let score = scores.iter().find(|s| s.forecaster == name && s.split == "val").unwrap();
+        score.kndvi.as_ref().unwrap().mae
+    };
+    assert!(mae("rnn") < 0.5 * mae("persistence"), "{} {}", mae("rnn"), mae("persistence"));
+    let scores = Scores::read(&project.model("convlstm")).unwrap().scores;
+    assert!(scores[0].earthnet.unwrap().ens.unwrap() > 0.0);
+
+    verify_notices_damage(&project);
+}
+
+fn verify_notices_damage(project: &Project) {
+    let path = project.model("rnn").join("weights.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 3;
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let output = project.run("verify", "2");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("weights.safetensors: expected sha256"));
+}
+
+#[test]
+fn bytes_do_not_depend_on_threads_or_kills() {
+    let expected = Project::new(&(RNN.to_owned() + CONVLSTM));
+    ok(&expected.run("run", "1"));
+
+    let killed = Project::new(&(RNN.to_owned() + CONVLSTM));
+    // Kills at moments spread over the run; how far each gets does not matter.
+    for millis in [150, 300, 500, 700, 1000, 1500] {
+        let mut child =
+            killed.command("run", "2").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    ok(&killed.run("run", "2"));
+    for name in ["rnn", "convlstm"] {
+        assert_eq!(hashes(&killed.model(name)), hashes(&expected.model(name)), "{name}");
+    }
+}
+
+#[test]
+fn a_loaded_model_answers_to_weather_and_to_crops() {
+    let project = Project::new(RNN);
+    ok(&project.run("run", "2"));
+    let forecaster = Forecaster::load(&project.model("rnn")).unwrap();
+    let level2 = project.dir.path().join("level2");
+    let samples = Dataset::open(&level2, Split::Val, forecaster.spec()).unwrap();
+    assert_eq!((samples.len(), samples.size()), (2, (8, 8)));
+    assert_eq!(forecaster.channels(), ["kndvi"]);
+
+    let mut batch = samples.batch(&[0, 1], None).unwrap();
+    let forecast = forecaster.forecast(&batch).unwrap();
+    assert_eq!(forecast.shape(), [2, 12, 1, 8, 8]);
+    assert!(forecast.iter().all(|v| (0.0..=1f32.tanh()).contains(v)));
+
+    // The RNN sees single pixels: a crop forecasts what the whole does there.
+    let crop = Crop { row: 2, col: 3, rows: 4, cols: 5 };
+    let part = forecaster.forecast(&samples.batch(&[0, 1], Some(crop)).unwrap()).unwrap();
+    let same = forecast.slice(ndarray::s![.., .., .., 2..6, 3..8]);
+    let worst = part.iter().zip(same).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-6, "{worst}");
+
+    // Truth of the target is not looked at; weather is.
+    batch.dynamic.slice_axis_mut(Axis(1), ndarray::Slice::from(6..)).fill(f32::NAN);
+    assert_eq!(forecaster.forecast(&batch).unwrap(), forecast);
+    batch.weather.index_axis_mut(Axis(2), 0).fill(0.004);
+    let wet = forecaster.forecast(&batch).unwrap();
+    let change = wet.iter().zip(&forecast).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(change > 1e-3, "{change}");
+
+    batch.weather = batch.weather.slice_axis(Axis(2), ndarray::Slice::from(1..)).to_owned();
+    let message = forecaster.forecast(&batch).unwrap_err().to_string();
+    assert_eq!(message, "batch does not fit the model: weather variables: expected 2, found 1");
+}
+
+#[test]
+fn bad_input_ends_with_one_error_and_one_hint() {
+    let project = Project::new(RNN);
+    let check = |train: &str, error: &str, hint: &str| {
+        project.write(train);
+        let output = project.run("run", "1");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.starts_with("error: ") && text.contains(error), "{text}");
+        assert!(text.contains("\nhint: ") && text.contains(hint), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+    };
+    check("contxt_steps = 3", "unknown key `contxt_steps`", "context_steps");
+    check("[[train.models]]\nname = \"a\"\nlearnig_rate = 1", "unknown key `learnig_rate`", "learning_rate");
+    check(
+        "[[train.models]]\nname = \"a/b\"\nsteps = 0",
+        "found `a/b`; models.a/b.steps: expected at least 1",
+        "README",
+    );
+    check(
+        "[[train.models]]\nname = \"a\"\nweather = [\"rain\"]",
+        "no variable weather/rain; found weather/sp_mean",
+        "weather",
+    );
+    check(
+        "[[train.models]]\nname = \"a\"\nweather = [\"tp_mean\"]",
+        "samples have 20 steps, expected 9 + 36",
+        "context_steps",
+    );
+    std::fs::remove_dir_all(project.dir.path().join("level2/train")).unwrap();
+    check("[[train.models]]\nname = \"a\"", "no training samples", "x4-level2");
+    assert!(!project.dir.path().join("models/a/model.json").exists());
+}
