@@ -12,7 +12,7 @@ use crate::sky::{SKY_PX, Sky};
 use crate::world::World;
 
 /// Stored numbers are multiples of this, so that blocks compress about as well as real ones.
-const QUANTUM: i32 = 8;
+const QUANTUM: i32 = 16;
 const NOISE_SIGMA: f64 = 9.0;
 const NOISE_LIMIT_DN: f64 = 24.0;
 const NOISE_TABLE: usize = 1 << 16;

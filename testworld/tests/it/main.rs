@@ -1,5 +1,7 @@
 //! Tests of the served world, over HTTP as a client sees it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cli;
 mod cogs;
 mod faults;
