@@ -35,7 +35,8 @@ def main():
         assert set(ids) <= set(locations), f"{path}: unknown locations"
         check_grid(root, [locations[name] for name in ids])
         assert (np.diff(s2["time"].values) >= np.timedelta64(0)).all(), f"{path}: time descends"
-        assert s2["scl"].dtype == np.uint8 and int(s2["scl"].max()) <= 11, f"{path}: classes"
+        classes = open_store(path, "s2", mask_and_scale=False)["scl"]
+        assert classes.dtype == np.uint8 and int(classes.max()) <= 11, f"{path}: classes {classes.dtype}"
         check_static(open_store(path, "static"))
         bands = sorted(set(s2.data_vars) - COMPANIONS)
         assert {"blue", "green", "red"} <= set(bands), f"{path}: bands {bands}"

@@ -2,6 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = [
 #   "h5netcdf==1.8.2",
+#   "h5py==3.16.0",
 #   "numpy==2.3.5",
 #   "pyarrow==26.0.1",
 #   "rasterio==1.4.4",
@@ -26,7 +27,8 @@ def main():
     scenes = stores("raw/s2/*/*/*/item.json")
     for scene in scenes:
         check_scene(scene)
-    for path in stores("raw/smap/*/*.h5"):
+    granules = stores("raw/smap/*/*.h5")
+    for path in granules[:: len(granules) // 20 + 1]:
         granule = xr.open_dataset(path, group="Geophysical_Data", engine="h5netcdf", phony_dims="sort")
         assert granule.data_vars, f"{path}: no Geophysical_Data"
     for path in stores("raw/era5/*.nc"):

@@ -167,12 +167,7 @@ fn chain() -> Result<Vec<Line>> {
     let done = run_regions(&regions, &build_binaries()?, PORT, &out)?;
     let mut lines = Vec::new();
     for (region, row) in &done.rows {
-        let note = format!(
-            "{} items, {} in, {} out",
-            row.items,
-            report::bytes(row.bytes_in),
-            report::bytes(row.bytes_out)
-        );
+        let note = format!("{} items, {}", row.items, report::bytes(row.bytes));
         let line = |what: &str, ours: f64, unit: &str| Line {
             name: format!("chain/{region}/{}/{what}", row.stage),
             ours,

@@ -45,8 +45,8 @@ pub(crate) struct Row {
     pub(crate) failed: usize,
     /// Wall time of the process.
     pub(crate) seconds: f64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
+    /// Size of the stage's folder afterwards.
+    pub(crate) bytes: u64,
     pub(crate) peak_rss_bytes: u64,
 }
 
@@ -126,8 +126,7 @@ impl Stage {
             items: 0,
             failed: 0,
             seconds,
-            bytes_in: 0,
-            bytes_out: 0,
+            bytes: folder_bytes(&project.join(self.folder)),
             peak_rss_bytes: 0,
         };
         let manifests = self.manifests(project);
@@ -142,12 +141,20 @@ impl Stage {
             let outcomes = manifest["outcomes"].as_array().map(Vec::as_slice).unwrap_or_default();
             row.items += outcomes.len();
             row.failed += outcomes.iter().filter(|o| o["status"] == "failed").count();
-            row.bytes_in += manifest["bytes_in"].as_u64().unwrap_or(0);
-            row.bytes_out += manifest["bytes_out"].as_u64().unwrap_or(0);
             row.peak_rss_bytes = row.peak_rss_bytes.max(manifest["peak_rss_bytes"].as_u64().unwrap_or(0));
         }
         Ok(row)
     }
+}
+
+/// Size of all files below a folder.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => folder_bytes(&entry.path()),
+        _ => entry.metadata().map_or(0, |meta| meta.len()),
+    };
+    entries.map(size).sum()
 }
 
 /// Reads a JSON file.

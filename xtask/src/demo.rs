@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Regions to run; each has a configs/demo-<region>.toml
     #[arg(long, value_delimiter = ',', default_values = ["africa", "europe"])]
     regions: Vec<String>,
+    /// Folder of ready binaries; without it they are built
+    #[arg(long)]
+    bins: Option<PathBuf>,
 }
 
 /// One region on its way through the chain.
@@ -49,11 +52,16 @@ pub(crate) struct Done {
 /// Runs `demo`.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
-    setup::ensure(false)?;
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let out = args.out.canonicalize()?;
     let regions = regions(&args.regions, args.port, &out)?;
-    let bins = build_binaries()?;
+    let bins = match &args.bins {
+        Some(folder) => folder.canonicalize().with_context(|| folder.display().to_string())?,
+        None => {
+            setup::ensure(false)?;
+            build_binaries()?
+        }
+    };
     let built = Instant::now();
     let done = run_regions(&regions, &bins, args.port, &out)?;
     let page = index::write(&out, &regions, &done.rows)?;
@@ -138,8 +146,7 @@ pub(crate) fn table_row(region: &str, row: &Row) -> Vec<String> {
         row.stage.clone(),
         items,
         report::seconds(row.seconds),
-        report::bytes(row.bytes_in),
-        report::bytes(row.bytes_out),
+        report::bytes(row.bytes),
         report::bytes(row.peak_rss_bytes),
     ]
 }

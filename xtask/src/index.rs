@@ -9,7 +9,7 @@ use crate::chain::{CHAIN, Row};
 use crate::demo::{Region, table_row};
 
 /// Columns of the demo's table.
-pub(crate) const HEADER: [&str; 7] = ["region", "stage", "items", "time", "in", "out", "peak memory"];
+pub(crate) const HEADER: [&str; 6] = ["region", "stage", "items", "time", "bytes", "peak memory"];
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --accent: #2e7d4f }
