@@ -38,10 +38,14 @@ impl Sample for u16 {
     const FORMAT: u16 = 1;
     const PREDICTOR: u16 = 2;
     fn put_row(row: &[Self], out: &mut Vec<u8>) {
-        let mut left = 0u16;
-        for &pixel in row {
-            out.extend_from_slice(&pixel.wrapping_sub(left).to_le_bytes());
-            left = pixel;
+        let start = out.len();
+        out.resize(start + 2 * row.len(), 0);
+        let (differences, _) = out[start..].as_chunks_mut::<2>();
+        if let (Some(first), Some(pixel)) = (differences.first_mut(), row.first()) {
+            *first = pixel.to_le_bytes();
+        }
+        for (difference, pair) in differences.iter_mut().skip(1).zip(row.windows(2)) {
+            *difference = pair[1].wrapping_sub(pair[0]).to_le_bytes();
         }
     }
     fn compress(raw: &[u8]) -> Vec<u8> {

@@ -26,7 +26,10 @@ fn put_block(block: &[u8], last: bool, out: &mut Bits) {
     // Counting and coding two bytes at a time halves the work; few of the possible pairs occur.
     let (pairs, odd) = block.as_chunks::<2>();
     let mut pair_counts = vec![0u32; WORDS];
-    pairs.iter().for_each(|pair| pair_counts[usize::from(u16::from_le_bytes(*pair))] += 1);
+    for pair in pairs {
+        let count = &mut pair_counts[usize::from(u16::from_le_bytes(*pair))];
+        *count = count.wrapping_add(1);
+    }
     let mut counts = [0u32; SYMBOLS];
     odd.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
     for (pair, count) in pair_counts.iter().enumerate() {
@@ -54,10 +57,7 @@ fn put_block(block: &[u8], last: bool, out: &mut Bits) {
         let ((low, low_count), (high, high_count)) = (codes[pair & 0xff], codes[pair >> 8]);
         pair_codes[pair] = (low | high << low_count, low_count + high_count);
     }
-    for pair in pairs {
-        let (bits, count) = pair_codes[usize::from(u16::from_le_bytes(*pair))];
-        out.put(bits, count);
-    }
+    out.put_pairs(pairs, &pair_codes);
     odd.iter().for_each(|&byte| out.put(codes[usize::from(byte)].0, codes[usize::from(byte)].1));
     out.put(codes[END].0, codes[END].1);
 }
@@ -140,8 +140,8 @@ fn adler32(raw: &[u8]) -> u32 {
     // 5552 bytes are the most that cannot overflow 32 bits.
     for chunk in raw.chunks(5552) {
         for &byte in chunk {
-            a += u32::from(byte);
-            b += a;
+            a = a.wrapping_add(u32::from(byte));
+            b = b.wrapping_add(a);
         }
         a %= MODULUS;
         b %= MODULUS;
@@ -166,6 +166,29 @@ impl Bits {
             self.buffer >>= 32;
             self.count -= 32;
         }
+    }
+
+    /// Appends the codes of all pairs. Writes eight bytes each time and moves on by the whole bytes among them, so that
+    /// the loop has no branch to guess.
+    fn put_pairs(&mut self, pairs: &[[u8; 2]], codes: &[(u32, u32)]) {
+        const STRETCH: usize = 4096;
+        let (mut buffer, mut count) = (self.buffer, self.count);
+        for stretch in pairs.chunks(STRETCH) {
+            let mut end = self.bytes.len();
+            // A pair has at most 30 bits.
+            self.bytes.resize(end + 4 * STRETCH + 8, 0);
+            for pair in stretch {
+                let (bits, len) = codes[usize::from(u16::from_le_bytes(*pair))];
+                buffer |= u64::from(bits) << count;
+                count = count.wrapping_add(len);
+                self.bytes[end..end + 8].copy_from_slice(&buffer.to_le_bytes());
+                end = end.wrapping_add((count >> 3) as usize);
+                buffer >>= count & 0x38;
+                count &= 7;
+            }
+            self.bytes.truncate(end);
+        }
+        (self.buffer, self.count) = (buffer, count);
     }
 
     fn finish(&mut self) {
