@@ -1,13 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "numpy==2.3.5",
-#   "pandas==3.1.1",
-#   "pyarrow==26.0.1",
-#   "xarray==2026.9.0",
-#   "zarr==3.1.6",
-# ]
-# ///
 """Explanations through xarray and pandas: signals against Level 2, clusters, segments, sensitivities."""
 
 import numpy as np

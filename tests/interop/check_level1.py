@@ -1,13 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "numpy==2.3.5",
-#   "pyarrow==26.0.1",
-#   "rasterio==1.4.4",
-#   "xarray==2026.9.0",
-#   "zarr==3.1.6",
-# ]
-# ///
 """Level 1 through xarray: coordinates against the location table, reflectance against the sparse GeoTIFFs."""
 
 import json

@@ -1,12 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "numpy==2.3.5",
-#   "pyarrow==26.0.1",
-#   "rasterio==1.4.4",
-#   "shapely==2.2.0",
-# ]
-# ///
 """The location table through pyarrow: GeoParquet metadata, geometry against PROJ, weights, splits."""
 
 import json

@@ -1,12 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "numpy==2.3.5",
-#   "safetensors==0.8.0",
-#   "xarray==2026.9.0",
-#   "zarr==3.1.6",
-# ]
-# ///
 """Forecasts through xarray: truth against Level 2, stated errors recomputed; weights through safetensors."""
 
 import json

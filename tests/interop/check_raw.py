@@ -1,14 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "h5netcdf==1.8.2",
-#   "h5py==3.16.0",
-#   "numpy==2.3.5",
-#   "pyarrow==26.0.1",
-#   "rasterio==1.4.4",
-#   "xarray==2026.9.0",
-# ]
-# ///
 """Raw files as served and as cut: sparse GeoTIFFs through GDAL, SMAP and ERA5 through h5netcdf, the ledger."""
 
 import json

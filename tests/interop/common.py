@@ -1,4 +1,20 @@
-"""What the checks share: opening our stores as any Python user would, and comparing with a message."""
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "bottleneck==1.6.0",
+#   "h5netcdf==1.8.2",
+#   "h5py==3.16.0",
+#   "numpy==2.3.5",
+#   "pandas==3.1.1",
+#   "pyarrow==26.0.1",
+#   "rasterio==1.4.4",
+#   "safetensors==0.8.0",
+#   "shapely==2.2.0",
+#   "xarray==2026.9.0",
+#   "zarr==3.1.6",
+# ]
+# ///
+"""What the checks share: their packages (above), opening our stores as any Python user would, comparing."""
 
 import sys
 from pathlib import Path

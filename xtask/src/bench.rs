@@ -118,7 +118,7 @@ impl Duel {
         for _ in 0..rounds.max(1) {
             ours.add(&mut Command::new(&binary), "ours")?;
             if script.is_file() {
-                peer.add(&mut python::script(&script)?, "peer")?;
+                peer.add(&mut python::script(&script, &script)?, "peer")?;
             }
         }
         ensure!(!ours.values.is_empty(), "{example} printed no result");

@@ -58,7 +58,7 @@ pub(crate) fn check(project: &Path) -> Result<()> {
     ensure!(!scripts.is_empty(), "no check_*.py in {}", folder.display());
     for script in scripts {
         let name = script.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        run(python::script(&script)?.arg(project), &name)?;
+        run(python::script(&script, &folder.join("common.py"))?.arg(project), &name)?;
     }
     Ok(())
 }

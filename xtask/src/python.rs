@@ -1,6 +1,6 @@
 //! Python scripts that name their own packages: a virtual environment per set of packages, made from PyPI once.
 //!
-//! A script starts with an inline-metadata block (PEP 723), one package a line:
+//! A script, or the module that a folder of scripts shares, starts with an inline-metadata block (PEP 723), one package a line:
 //!
 //! ```python
 //! # /// script
@@ -19,10 +19,9 @@ use anyhow::{Context, Result};
 use crate::failure::fail;
 use crate::workspace::{find_program, run, target_dir};
 
-/// A command that runs `script` with its packages installed.
-pub(crate) fn script(script: &Path) -> Result<Command> {
-    let packages = dependencies(script)?;
-    let python = environment(&packages)?;
+/// A command that runs `script` with the packages installed that `header` names: itself, or what it imports.
+pub(crate) fn script(script: &Path, header: &Path) -> Result<Command> {
+    let python = environment(&dependencies(header)?)?;
     let mut command = Command::new(python);
     command.arg(script).stdin(Stdio::null());
     Ok(command)
