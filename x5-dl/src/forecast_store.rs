@@ -206,7 +206,9 @@ fn layout(splits: &[(Split, Dataset)], first: &Dataset) -> CubeSpec {
     }
     for name in &spec.statics {
         let variable = format!("static/{name}");
-        let attrs = cube.var_attrs(&variable);
+        let mut attrs = cube.var_attrs(&variable);
+        // Labels are floats here; Level 2's missing value is of its own type.
+        attrs.shift_remove("_FillValue");
         let layer =
             VarSpec::new(&variable, &["sample", "y", "x"], DType::F32).chunk(&[1, shard[2], shard[3]]);
         store = store.var(VarSpec { attrs, ..layer }.attr("grid_mapping", "crs"));
