@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     println!();
     report::print_table(
-        &["bench", "unit", "ours", "peer", "ratio", "note"],
+        &["bench", "unit", "ours", "peer", "ratio"],
         &lines.iter().map(Line::cells).collect::<Vec<_>>(),
     );
     Ok(ExitCode::SUCCESS)
