@@ -87,14 +87,7 @@ impl Line {
     fn cells(&self) -> Vec<String> {
         let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:.4}"));
         let ours = number(Some(self.ours));
-        vec![
-            self.name.clone(),
-            self.unit.clone(),
-            ours,
-            number(self.peer),
-            number(self.ratio),
-            self.note.clone(),
-        ]
+        vec![self.name.clone(), self.unit.clone(), ours, number(self.peer), number(self.ratio)]
     }
 }
 
