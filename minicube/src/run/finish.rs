@@ -180,8 +180,13 @@ impl Run {
         for (reason, number) in reasons.iter().take(5) {
             text.push_str(&format!("  {number} × {reason}\n"));
         }
+        // Lists and objects are for the manifest; a summary is read by people.
         for (key, value) in &self.manifest.notes {
-            text.push_str(&format!("  {key}: {value}\n"));
+            match value {
+                Value::String(note) => text.push_str(&format!("  {key}: {note}\n")),
+                Value::Array(_) | Value::Object(_) => {}
+                number => text.push_str(&format!("  {key}: {number}\n")),
+            }
         }
         text.push_str(&format!("  manifest {}", manifest.display()));
         if report.exists() {
