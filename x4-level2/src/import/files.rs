@@ -142,13 +142,14 @@ fn deal(import: &Import, cubes: &[ImportCube]) -> BTreeMap<String, Split> {
 /// there are places.
 fn counts(shares: [f64; 3], n: usize) -> [usize; 3] {
     let mut counts = shares.map(|share| (share * n as f64).round().max(f64::from(share > 0.0)) as usize);
+    let enough = n >= shares.iter().filter(|&&share| share > 0.0).count();
     while counts.iter().sum::<usize>() != n {
         // The count furthest from its share gives way; the later split where two are equally far.
         let excess = |i: usize| counts[i] as f64 - shares[i] * n as f64;
         let too_many = counts.iter().sum::<usize>() > n;
         let order = |a: &usize, b: &usize| excess(*a).total_cmp(&excess(*b));
         let used = (0..3).filter(|&i| shares[i] > 0.0);
-        let most = used.clone().filter(|&i| counts[i] > 1 || n < 3).max_by(order);
+        let most = used.clone().filter(|&i| counts[i] > 1 || !enough).max_by(order);
         match if too_many { most } else { used.min_by(order) } {
             Some(i) if too_many && counts[i] > 0 => counts[i] -= 1,
             Some(i) if !too_many => counts[i] += 1,
