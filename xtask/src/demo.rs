@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Loopback port of the synthetic Earth
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Regions to run; each has a configs/demo-<region>.toml
+    /// Regions to run; each has a `configs/demo-<region>.toml`
     #[arg(long, value_delimiter = ',', default_values = ["africa", "europe"])]
     regions: Vec<String>,
     /// Folder of ready binaries; without it they are built
