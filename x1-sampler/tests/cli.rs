@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Instant;
 
 use gdal::DriverManager;
 use gdal::raster::{Buffer, RasterCreationOptions};
@@ -179,6 +181,40 @@ fn the_same_bytes_for_any_number_of_threads_and_nothing_the_second_time() {
     fs::remove_file(world.path("one/sampler/run.json")).unwrap();
     assert!(!succeeds(&world.call("run", &config, "one", &[])).contains("nothing to do"));
     assert_eq!(bytes("one"), bytes("four"));
+}
+
+/// `kill -9` at eight points of a run, spread by the golden ratio; at least five must hit a live process.
+#[test]
+fn a_killed_run_ends_in_the_same_bytes() {
+    let world = World::new();
+    let config = world.config(&world.usual());
+    let clock = Instant::now();
+    succeeds(&world.call("run", &config, "whole", &[]));
+    let length = clock.elapsed();
+    let table = |dir: &str| world.path(dir).join("sampler/locations.parquet");
+    let expected = fs::read(table("whole")).unwrap();
+    let mut hits = 0;
+    for point in 1..=8 {
+        let dir = format!("killed{point}");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_x1-sampler"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .arg("--dir")
+            .arg(world.path(&dir))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(length.mul_f64(0.6 * (f64::from(point) * 0.618_034).fract()));
+        child.kill().unwrap();
+        hits += usize::from(!child.wait().unwrap().success());
+        if table(&dir).exists() {
+            assert_eq!(fs::read(table(&dir)).unwrap(), expected, "a table stands whole or not at all");
+        }
+        succeeds(&world.call("run", &config, &dir, &[]));
+        assert_eq!(fs::read(table(&dir)).unwrap(), expected);
+    }
+    assert!(hits >= 5, "only {hits} of 8 kills hit a live run");
 }
 
 #[test]
