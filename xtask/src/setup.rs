@@ -157,9 +157,15 @@ fn libclang() -> bool {
     }
     let llvm = list("/usr/lib").into_iter().filter(|p| p.contains("/llvm")).map(|p| format!("{p}/lib"));
     let fixed = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    fixed.into_iter().map(String::from).chain(llvm).any(|folder| {
-        list(&folder).iter().any(|path| path.contains("/libclang.so") || path.contains("/libclang-"))
-    })
+    let mut folders = fixed.into_iter().map(String::from).chain(llvm);
+    folders.any(|folder| list(&folder).iter().any(|path| is_libclang(path)))
+}
+
+/// `libclang.so`, `libclang-14.so.1` and the like; `libclang-cpp` is another library, which GDAL's packages bring along.
+fn is_libclang(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.starts_with("libclang.so")
+        || (name.starts_with("libclang-") && !name.starts_with("libclang-cpp") && name.contains(".so"))
 }
 
 fn list(folder: impl AsRef<Path>) -> Vec<String> {
@@ -170,4 +176,19 @@ fn list(folder: impl AsRef<Path>) -> Vec<String> {
 fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpp_library_is_not_libclang() {
+        for name in ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.so.14.0.6"] {
+            assert!(is_libclang(&format!("/usr/lib/llvm-14/lib/{name}")), "{name}");
+        }
+        for name in ["libclang-cpp.so.14", "libclang-cpp.so", "libclang-14.a", "libclangBasic.a"] {
+            assert!(!is_libclang(&format!("/usr/lib/llvm-14/lib/{name}")), "{name}");
+        }
+    }
 }
