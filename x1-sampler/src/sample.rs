@@ -69,6 +69,8 @@ pub fn sample(
                 .map(|name| (*name).to_owned())
                 .zip(classes.iter().cloned())
                 .collect(),
+            attributes: BTreeMap::new(),
+            fold: None,
             weight: stratum_weights[candidate.stratum as usize],
             split,
             polygon: outline(tile, &plan.grid, row, col)?,

@@ -76,6 +76,10 @@ pub struct Location {
     pub lat: f64,
     /// Class of the cell in each stratum.
     pub strata: BTreeMap<String, String>,
+    /// Measured numbers of the cell by name, e.g. `elevation_m`, and `inclusion_probability`.
+    pub attributes: BTreeMap<String, f64>,
+    /// Fold of a cross-validation, from 0; none where no folds were asked for.
+    pub fold: Option<u32>,
     /// Inverse-frequency weight, mean 1 over the table.
     pub weight: f64,
     /// Split.
@@ -113,6 +117,14 @@ impl LocationTable {
     pub fn strata(&self) -> Vec<String> {
         let names: std::collections::BTreeSet<&String> =
             self.locations.iter().flat_map(|location| location.strata.keys()).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// Names of the attributes, ascending.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<String> {
+        let names: std::collections::BTreeSet<&String> =
+            self.locations.iter().flat_map(|location| location.attributes.keys()).collect();
         names.into_iter().cloned().collect()
     }
 }

@@ -1,6 +1,5 @@
 //! The location table as GeoParquet 1.1.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +24,9 @@ const FIXED: [&str; 15] = [
     "id", "tile", "epsg", "row", "col", "x_min", "y_min", "x_max", "y_max", "lon", "lat", "weight", "split",
     "seed", "geometry",
 ];
+
+/// The optional column of cross-validation folds.
+const FOLD: &str = "fold";
 
 impl LocationTable {
     /// Writes `locations.parquet`, whole or not at all. The bytes depend on the content only.
@@ -162,6 +164,14 @@ fn to_batch(table: &LocationTable) -> Result<RecordBatch, String> {
         let column: StringArray = rows.iter().map(|l| l.strata.get(&stratum).cloned()).collect();
         columns.push((stratum, Arc::new(column)));
     }
+    for attribute in table.attributes() {
+        let column: Float64Array = rows.iter().map(|l| l.attributes.get(&attribute).copied()).collect();
+        columns.push((attribute, Arc::new(column)));
+    }
+    if rows.iter().any(|l| l.fold.is_some()) {
+        let column: Int32Array = rows.iter().map(|l| l.fold.and_then(|fold| i32::try_from(fold).ok())).collect();
+        columns.push((FOLD.into(), Arc::new(column)));
+    }
     let geometry: Result<Vec<Vec<u8>>, String> = rows.iter().map(|l| wkb_polygon(&l.polygon)).collect();
     let geometry = geometry?;
     columns.extend([
@@ -223,19 +233,25 @@ fn from_batch(batch: &RecordBatch, into: &mut Vec<Location>) -> Result<(), Strin
     let seed = column("seed", &DataType::Int64)?.as_primitive::<Int64Type>();
     let geometry = column("geometry", &DataType::Binary)?.as_binary::<i32>();
     let schema = batch.schema();
-    let strata: Vec<&String> =
-        schema.fields().iter().map(|f| f.name()).filter(|name| !FIXED.contains(&name.as_str())).collect();
+    let (mut strata, mut attributes) = (Vec::new(), Vec::new());
+    let free = |name: &str| !FIXED.contains(&name) && name != FOLD;
+    for field in schema.fields().iter().filter(|field| free(field.name())) {
+        match field.data_type() {
+            DataType::Utf8 => strata.push((field.name(), text(field.name())?)),
+            DataType::Float64 => attributes.push((field.name(), float(field.name())?)),
+            other => {
+                return Err(format!("column {}: expected Utf8 or Float64, found {other}", field.name()));
+            }
+        }
+    }
+    let fold = if schema.column_with_name(FOLD).is_some() { Some(int(FOLD)?) } else { None };
     for i in 0..batch.num_rows() {
         let unsigned = |name: &str, value: i32| {
             usize::try_from(value).map_err(|_| format!("column {name}: expected 0 or more, found {value}"))
         };
-        let mut classes = BTreeMap::new();
-        for &name in &strata {
-            let classes_column = text(name)?;
-            if classes_column.is_valid(i) {
-                classes.insert(name.clone(), classes_column.value(i).to_owned());
-            }
-        }
+        let classes = strata.iter().filter(|(_, column)| column.is_valid(i));
+        let numbers = attributes.iter().filter(|(_, column)| column.is_valid(i));
+        let fold = fold.filter(|column| column.is_valid(i)).map(|column| unsigned(FOLD, column.value(i)));
         into.push(Location {
             id: id.value(i).to_owned(),
             tile: tile.value(i).to_owned(),
@@ -250,7 +266,9 @@ fn from_batch(batch: &RecordBatch, into: &mut Vec<Location>) -> Result<(), Strin
             },
             lon: lon.value(i),
             lat: lat.value(i),
-            strata: classes,
+            strata: classes.map(|(name, column)| ((*name).clone(), column.value(i).to_owned())).collect(),
+            attributes: numbers.map(|(name, column)| ((*name).clone(), column.value(i))).collect(),
+            fold: fold.transpose()?.map(|fold| fold as u32),
             weight: weight.value(i),
             split: split.value(i).parse().map_err(|error| format!("column split: {error}"))?,
             seed: seed.value(i),
@@ -262,6 +280,8 @@ fn from_batch(batch: &RecordBatch, into: &mut Vec<Location>) -> Result<(), Strin
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{Split, Tile, location_id};
 
@@ -279,6 +299,8 @@ mod tests {
                 lon: 26.5 + col as f64,
                 lat: -20.25,
                 strata: BTreeMap::from([("climate".into(), "BSh".into())]),
+                attributes: BTreeMap::from([("elevation_m".into(), 912.5)]),
+                fold: (col > 0).then_some(col as u32),
                 weight: 1.0,
                 split: Split::ALL[col],
                 seed: -5,

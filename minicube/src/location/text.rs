@@ -13,13 +13,14 @@ impl LocationTable {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_csv(&self, path: &Path) -> Result<(), Error> {
-        let strata = self.strata();
+        let (strata, attributes) = (self.strata(), self.attributes());
+        let folds = self.locations.iter().any(|location| location.fold.is_some());
         let mut text = String::from("id,tile,epsg,row,col,x_min,y_min,x_max,y_max,lon,lat");
-        for name in &strata {
+        for name in strata.iter().chain(&attributes) {
             text.push(',');
             text.push_str(&quoted(name));
         }
-        text.push_str(",weight,split,seed\n");
+        text.push_str(if folds { ",fold,weight,split,seed\n" } else { ",weight,split,seed\n" });
         for l in &self.locations {
             let b = &l.bounds;
             text.push_str(&format!(
@@ -29,6 +30,13 @@ impl LocationTable {
             for name in &strata {
                 text.push(',');
                 text.push_str(&quoted(l.strata.get(name).map_or("", String::as_str)));
+            }
+            for name in &attributes {
+                let number = l.attributes.get(name).map(f64::to_string).unwrap_or_default();
+                text.push_str(&format!(",{number}"));
+            }
+            if folds {
+                text.push_str(&format!(",{}", l.fold.map(|fold| fold.to_string()).unwrap_or_default()));
             }
             text.push_str(&format!(",{},{},{}\n", l.weight, l.split, l.seed));
         }
@@ -54,6 +62,12 @@ fn feature(l: &Location) -> Value {
     });
     for (name, class) in &l.strata {
         properties[name] = json!(class);
+    }
+    for (name, number) in &l.attributes {
+        properties[name] = json!(number);
+    }
+    if let Some(fold) = l.fold {
+        properties["fold"] = json!(fold);
     }
     json!({
         "type": "Feature", "id": l.id, "properties": properties,

@@ -40,6 +40,8 @@ impl TestProject {
             lon,
             lat,
             strata: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            fold: None,
             weight: 1.0,
             split: Split::Train,
             seed: 1,

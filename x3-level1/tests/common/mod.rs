@@ -87,6 +87,8 @@ fn locations(data: &Path) {
             lon: 26.02 + 0.01 * col as f64,
             lat: -22.6,
             strata: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            fold: None,
             weight: 1.0,
             split: Split::Train,
             seed: 1,

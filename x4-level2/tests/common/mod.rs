@@ -38,6 +38,8 @@ pub(crate) fn tiny_project(dir: &Path, level2: &str) -> PathBuf {
         lon: 27.0,
         lat: -20.0,
         strata: [("climate".to_owned(), "BSh".to_owned())].into(),
+        attributes: std::collections::BTreeMap::new(),
+        fold: None,
         weight: 1.0,
         split,
         seed,
