@@ -1,4 +1,4 @@
-//! The HTTP server: routes, ranges, faults.
+//! The HTTP server: routes, counters, faults.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
+use crate::answer::{file_answer, listing};
 use crate::faults::{Fault, FaultPlan, FaultSpec};
 use crate::hash::{mix, text};
 use crate::item::{COLLECTION, collection, item};
@@ -28,6 +29,9 @@ use crate::world::World;
 use crate::{Error, Region};
 
 const LARGEST_REQUEST: usize = 4 << 20;
+
+/// Address of the counters.
+const STATS: &str = "/stats";
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -92,12 +96,7 @@ impl Server {
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> ServeStats {
-        let counters = &self.shared.counters;
-        ServeStats {
-            requests: counters.requests.load(Ordering::Relaxed),
-            file_bytes: counters.file_bytes.load(Ordering::Relaxed),
-            faults: counters.faults.load(Ordering::Relaxed),
-        }
+        self.shared.counters.read()
     }
 
     /// Serves until the process is told to end (Ctrl-C, or SIGTERM on Unix).
@@ -125,6 +124,16 @@ struct Counters {
     requests: AtomicU64,
     file_bytes: AtomicU64,
     faults: AtomicU64,
+}
+
+impl Counters {
+    fn read(&self) -> ServeStats {
+        ServeStats {
+            requests: self.requests.load(Ordering::Relaxed),
+            file_bytes: self.file_bytes.load(Ordering::Relaxed),
+            faults: self.faults.load(Ordering::Relaxed),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -205,6 +214,7 @@ async fn told_to_end() {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(index))
+        .route(STATS, get(stats))
         .route("/stac", get(landing))
         .route("/stac/", get(landing))
         .route("/stac/conformance", get(|| async { Json(json!({ "conformsTo": CONFORMANCE })) }))
@@ -238,6 +248,12 @@ async fn index(State(app): App) -> Response {
         "<h1>testworld</h1>\n<p>A synthetic Earth, seed {}.</p>\n<ul>\n{lines}</ul>\n",
         app.world.seed()
     ))
+}
+
+/// The counters since the start, without the questions for them.
+async fn stats(State(app): App) -> Json<Value> {
+    let ServeStats { requests, file_bytes, faults } = app.counters.read();
+    Json(json!({ "requests": requests, "file_bytes": file_bytes, "faults": faults }))
 }
 
 async fn landing(State(app): App) -> Json<Value> {
@@ -338,83 +354,26 @@ async fn file(State(app): App, method: Method, uri: Uri, headers: HeaderMap) -> 
         }
         Some(Entry::Folder(names)) => html(listing(path, &names)),
         Some(Entry::File(source)) => match app.library.bytes(path, source).await {
-            Ok(bytes) => file_answer(&app, path, &bytes, &method, &headers),
+            Ok(bytes) => {
+                let tag = format!("\"{:016x}\"", mix(app.world.seed(), &[text(path), bytes.len() as u64]));
+                let answer = file_answer(path, &tag, &bytes, &method, &headers);
+                if method == Method::GET {
+                    let length = answer.headers().get(header::CONTENT_LENGTH);
+                    let sent = length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+                    app.counters.file_bytes.fetch_add(sent, Ordering::Relaxed);
+                }
+                answer
+            }
             Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
     }
 }
 
-fn file_answer(app: &Shared, path: &str, bytes: &Bytes, method: &Method, headers: &HeaderMap) -> Response {
-    let total = bytes.len();
-    let tag = format!("\"{:016x}\"", mix(app.world.seed(), &[text(path), total as u64]));
-    let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let common = [
-        (header::ETAG, tag.clone()),
-        (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (header::CONTENT_TYPE, content_type(path).to_owned()),
-        (header::LAST_MODIFIED, "Sun, 01 Jan 2023 00:00:00 GMT".to_owned()),
-    ];
-    let named = |value: &str| value == "*" || value.split(',').any(|one| one.trim() == tag);
-    if asked(header::IF_MATCH).is_some_and(|value| !named(value)) {
-        return (StatusCode::PRECONDITION_FAILED, common).into_response();
-    }
-    if asked(header::IF_NONE_MATCH).is_some_and(named) {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
-    }
-    let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|value| value == tag));
-    let (status, body, content_range) = match range.map_or(Asked::Whole, |range| parse_range(range, total)) {
-        Asked::Whole => (StatusCode::OK, bytes.clone(), None),
-        Asked::Part(first, last) => (
-            StatusCode::PARTIAL_CONTENT,
-            bytes.slice(first..=last),
-            Some(format!("bytes {first}-{last}/{total}")),
-        ),
-        Asked::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{total}"))),
-    };
-    let length = body.len();
-    let is_head = *method == Method::HEAD;
-    if !is_head {
-        app.counters.file_bytes.fetch_add(length as u64, Ordering::Relaxed);
-    }
-    let mut response =
-        (status, common, if is_head { Body::empty() } else { Body::from(body) }).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    if let Some(value) = content_range.and_then(|range| range.parse().ok()) {
-        headers.insert(header::CONTENT_RANGE, value);
-    }
-    response
-}
-
-/// What part of a file a Range header asks for.
-#[derive(Debug, PartialEq)]
-enum Asked {
-    /// No range, several ranges, or a unit other than bytes: the whole file, as HTTP allows.
-    Whole,
-    /// First and last byte.
-    Part(usize, usize),
-    /// Beyond the end of the file.
-    Outside,
-}
-
-fn parse_range(range: &str, total: usize) -> Asked {
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else {
-        return Asked::Whole;
-    };
-    match (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
-        (Ok(first), _) if first >= total => Asked::Outside,
-        (Ok(first), Ok(last)) if first <= last => Asked::Part(first, last.min(total - 1)),
-        (Ok(first), Err(_)) if last.trim().is_empty() => Asked::Part(first, total - 1),
-        (Err(_), Ok(suffix)) if first.trim().is_empty() => match suffix {
-            0 => Asked::Outside,
-            _ => Asked::Part(total.saturating_sub(suffix), total - 1),
-        },
-        _ => Asked::Whole,
-    }
-}
-
 /// Counts, waits, and lets some answers fail.
 async fn misbehave(State(app): App, request: Request, next: Next) -> Response {
+    if request.uri().path() == STATS {
+        return next.run(request).await;
+    }
     app.counters.requests.fetch_add(1, Ordering::Relaxed);
     if !app.latency.is_zero() {
         tokio::time::sleep(app.latency).await;
@@ -496,28 +455,6 @@ fn corrupted(whole: &Bytes) -> Vec<u8> {
     bytes
 }
 
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit('.').next() {
-        Some("tif") => "image/tiff; application=geotiff; profile=cloud-optimized",
-        Some("xml") => "application/xml",
-        _ => "application/octet-stream",
-    }
-}
-
-/// A folder as Apache's mod_autoindex shows it.
-fn listing(path: &str, names: &[String]) -> String {
-    let title = format!("Index of /{}", path.trim_end_matches('/'));
-    let rows: String = names
-        .iter()
-        .map(|name| format!("<img src=\"/icons/unknown.gif\" alt=\"[   ]\"> <a href=\"{name}\">{name}</a>\n"))
-        .collect();
-    format!(
-        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<html>\n <head>\n  <title>{title}</title>\n \
-         </head>\n <body>\n<h1>{title}</h1>\n<pre><a href=\"?C=N;O=D\">Name</a> <a href=\"?C=M;O=A\">Last modified</a>\
-         <hr><a href=\"../\">Parent Directory</a>\n{rows}<hr></pre>\n</body></html>\n"
-    )
-}
-
 fn html(body: String) -> Response {
     ([(header::CONTENT_TYPE, "text/html;charset=UTF-8")], body).into_response()
 }
@@ -530,22 +467,4 @@ fn geojson(value: Value) -> Response {
 fn problem(status: StatusCode, description: &str) -> Response {
     let code = status.canonical_reason().unwrap_or_default().replace(' ', "");
     (status, Json(json!({ "code": code, "description": description }))).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_as_http_means_them() {
-        assert_eq!(parse_range("bytes=0-99", 1000), Asked::Part(0, 99));
-        assert_eq!(parse_range("bytes=900-2000", 1000), Asked::Part(900, 999));
-        assert_eq!(parse_range("bytes=900-", 1000), Asked::Part(900, 999));
-        assert_eq!(parse_range("bytes=-100", 1000), Asked::Part(900, 999));
-        assert_eq!(parse_range("bytes=1000-", 1000), Asked::Outside);
-        assert_eq!(parse_range("bytes=-0", 1000), Asked::Outside);
-        assert_eq!(parse_range("bytes=5-2", 1000), Asked::Whole);
-        assert_eq!(parse_range("bytes=0-1,5-6", 1000), Asked::Whole);
-        assert_eq!(parse_range("lines=0-1", 1000), Asked::Whole);
-    }
 }

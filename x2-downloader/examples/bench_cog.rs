@@ -1,5 +1,7 @@
-//! Windows of many scenes from a synthetic archive on loopback: bytes over the payload floor, and seconds. One JSON
-//! object a line. `cargo run -p x2-downloader --example bench_cog [DAYS]`
+//! Windows of many scenes from a synthetic archive on loopback into sparse COGs: seconds, requests and bytes. One JSON
+//! object a line. `cargo run -p x2-downloader --example bench_cog [DAYS]`; the peer is `xtask/peers/bench_cog.py`.
+//!
+//! With `BENCH_EARTH` set to the base URL of a `testworld serve` both sides read from the same server.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::collections::BTreeMap;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use minicube::run::{Ctx, Project};
 use minicube::{CellGrid, Location, LocationTable, Split, location_id};
-use serde_json::json;
+use serde_json::{Value, json};
 use testworld::{Region, ServeOptions, World, serve};
 use x2_downloader::{Download, Plan};
 
@@ -18,15 +20,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let days: i64 = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
     let world = World::new(42)?;
     let folder = tempfile::tempdir()?;
-    let cache = folder.path().join("archive");
     let options = ServeOptions {
         latency: Duration::from_millis(LATENCY_MS),
-        cache: Some(cache),
+        cache: Some(folder.path().join("archive")),
         ..ServeOptions::default()
     };
-    let server = serve(world.clone(), options)?;
+    let given = std::env::var("BENCH_EARTH").ok();
+    let own = if given.is_none() { Some(serve(world.clone(), options)?) } else { None };
+    let earth = given.or(own.as_ref().map(|server| server.base_url().to_owned())).unwrap_or_default();
     let section = Download {
-        stac: server.stac_url(),
+        stac: format!("{earth}/stac"),
         max_cloud_cover: 100.0,
         skip_cloudy_blocks: false,
         ..Download::default()
@@ -39,27 +42,33 @@ fn main() -> Result<(), Box<dyn Error>> {
         table(&world).write(&project.locations())?;
         let mut plan = Plan::new(project, &section, &table(&world))?;
         plan.last = plan.first + chrono::Duration::days(days - 1);
-        let before = server.stats();
+        let before = requests(&earth)?;
         let clock = Instant::now();
         x2_downloader::run(&plan, &Ctx::quiet(2), false)?;
         let seconds = clock.elapsed().as_secs_f64();
-        let manifest: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(plan.project.raw().join("run.json"))?)?;
-        let notes = manifest["notes"].clone();
-        let requests = server.stats().requests - before.requests;
-        figures = Some((seconds, requests, notes));
+        let manifest: Value = serde_json::from_slice(&std::fs::read(plan.project.raw().join("run.json"))?)?;
+        figures = Some((seconds, requests(&earth)? - before, manifest["notes"].clone()));
     }
     let Some((seconds, requests, notes)) = figures else { return Ok(()) };
-    let megabytes = notes["received_bytes"].as_f64().unwrap_or(0.0) / 1e6;
-    let note = format!(
-        "{days} days, 5 assets, 1 cell of 3840 m, {requests} requests, {megabytes:.1} MB, {LATENCY_MS} ms latency"
-    );
-    println!(
-        "{}",
-        json!({"name": "cog_fetch_bytes_over_floor", "ours": notes["received_over_floor"], "unit": "ratio", "note": note})
-    );
-    println!("{}", json!({"name": "cog_fetch_seconds", "ours": seconds, "unit": "s", "note": note}));
+    let note = format!("{days} days, 5 assets, 1 cell of 3840 m, {LATENCY_MS} ms latency");
+    let line = |name: &str, ours: Value, unit: &str| {
+        println!("{}", json!({"name": name, "ours": ours, "unit": unit, "note": note}));
+    };
+    line("cog_fetch_bytes_over_floor", notes["received_over_floor"].clone(), "ratio");
+    line("cog_fetch_seconds", seconds.into(), "s");
+    line("cog_fetch_requests", requests.into(), "requests");
+    line("cog_fetch_megabytes", (notes["received_bytes"].as_f64().unwrap_or(0.0) / 1e6).into(), "MB");
     Ok(())
+}
+
+/// Requests that the server has counted so far.
+fn requests(earth: &str) -> Result<u64, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stats: Value = runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        client.get(format!("{earth}/stats")).send().await?.error_for_status()?.json().await
+    })?;
+    stats["requests"].as_u64().ok_or_else(|| format!("{earth}/stats: no requests in {stats}").into())
 }
 
 /// One cell whose window crosses a block corner.
@@ -78,6 +87,8 @@ fn table(world: &World) -> LocationTable {
         lon: center.lon,
         lat: center.lat,
         strata: BTreeMap::new(),
+        attributes: BTreeMap::new(),
+        fold: None,
         weight: 1.0,
         split: Split::Train,
         seed: 1,

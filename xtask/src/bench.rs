@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::demo::{regions, run_regions};
 use crate::failure::fail;
 use crate::workspace::{build_binaries, cargo, root, run as run_command, target_dir};
+use crate::world::World;
 use crate::{python, report, setup};
 
 /// Port of the bench's synthetic Earth.
@@ -36,13 +37,15 @@ pub(crate) struct Args {
 struct Duel {
     name: &'static str,
     package: &'static str,
+    /// Flags of the synthetic Earth that both sides read from, at the address in `BENCH_EARTH`.
+    earth: Option<&'static [&'static str]>,
 }
 
 const DUELS: [Duel; 4] = [
-    Duel { name: "cog", package: "x2-downloader" },
-    Duel { name: "level2", package: "x4-level2" },
-    Duel { name: "softdtw", package: "csp" },
-    Duel { name: "train", package: "x5-dl" },
+    Duel { name: "cog", package: "x2-downloader", earth: Some(&["--latency-ms", "30"]) },
+    Duel { name: "level2", package: "x4-level2", earth: None },
+    Duel { name: "softdtw", package: "csp", earth: None },
+    Duel { name: "train", package: "x5-dl", earth: None },
 ];
 
 /// One result. `ratio` is ours / peer of a cost: below 1 we are cheaper.
@@ -107,15 +110,31 @@ impl Duel {
             .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
         let binary = target_dir()?.join("debug/examples").join(&example);
         let script = root().join("xtask/peers").join(format!("{example}.py"));
+        let earth = self.earth.map(|flags| earth(flags)).transpose()?;
         let (mut ours, mut peer) = (Side::default(), Side::default());
         for _ in 0..rounds.max(1) {
-            ours.add(&mut Command::new(&binary), "ours")?;
+            ours.add(on(&earth, &mut Command::new(&binary)), "ours")?;
             if script.is_file() {
-                peer.add(&mut python::script(&script, &script)?, "peer")?;
+                peer.add(on(&earth, &mut python::script(&script, &script)?), "peer")?;
             }
         }
         ensure!(!ours.values.is_empty(), "{example} printed no result");
         Ok(ours.against(&peer))
+    }
+}
+
+/// A synthetic Earth that keeps its files on disk from one bench to the next.
+fn earth(flags: &[&str]) -> Result<World> {
+    let folder = target_dir()?.join("bench-earth");
+    let cache = folder.join("cache").display().to_string();
+    World::start(&build_binaries()?, PORT, &folder, &[flags, &["--cache", &cache]].concat())
+}
+
+/// Tells a side where the Earth is, if there is one.
+fn on<'a>(earth: &Option<World>, command: &'a mut Command) -> &'a mut Command {
+    match earth {
+        Some(_) => command.env("BENCH_EARTH", format!("http://127.0.0.1:{PORT}")),
+        None => command,
     }
 }
 

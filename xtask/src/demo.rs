@@ -112,7 +112,7 @@ pub(crate) fn run_regions(regions: &[Region], bins: &Path, port: u16, out: &Path
         state.forget_from(&chain, complete);
         for stage in &chain[complete..] {
             if world.is_none() {
-                world = Some(World::start(bins, port, &out.join("testworld"))?);
+                world = Some(World::start(bins, port, &out.join("testworld"), &[])?);
             }
             println!("{:<7} {:<14} {} …", region.name, stage.bin, stage.verb);
             let row = stage.run(bins, &region.folder.join("project.toml"), &region.folder)?;

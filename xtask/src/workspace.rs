@@ -64,10 +64,11 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 
 /// Builds all binaries in the dev profile (which is optimised); the folder that holds them.
 ///
-/// The whole workspace at once, as the tests do: a selection of packages would ask for other features of shared
-/// dependencies and compile those a second time.
+/// The whole workspace at once and with the feature that the tests switch on, as the tests do: otherwise every member
+/// would be compiled a second time. The feature adds functions that no binary calls.
 pub(crate) fn build_binaries() -> Result<PathBuf> {
-    run(cargo().args(["build", "--workspace", "--bins", "--locked"]), "cargo build")?;
+    let arguments = ["build", "--workspace", "--bins", "--locked", "--features", "minicube/testing"];
+    run(cargo().args(arguments), "cargo build")?;
     Ok(target_dir()?.join("debug"))
 }
 

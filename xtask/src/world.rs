@@ -21,11 +21,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts the server and waits until it accepts connections.
+    /// Starts the server, with `more` flags of `testworld serve`, and waits until it accepts connections.
     ///
     /// # Errors
     /// Where the port is taken, or the server ends or stays silent.
-    pub(crate) fn start(bins: &Path, port: u16, folder: &Path) -> Result<World> {
+    pub(crate) fn start(bins: &Path, port: u16, folder: &Path, more: &[&str]) -> Result<World> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         end_leftover(folder, "testworld");
         TcpListener::bind(address).map_err(|error| {
@@ -35,7 +35,7 @@ impl World {
             )
         })?;
         let mut command = Command::new(bins.join("testworld"));
-        command.args(["serve", "--port", &port.to_string()]);
+        command.args(["serve", "--port", &port.to_string()]).args(more);
         let (child, log) = spawn(&mut command, folder, "testworld")?;
         let mut world = World { child, log };
         world.wait_until_ready(address)?;

@@ -6,7 +6,7 @@ use gdal::spatial_ref::{AxisMappingStrategy, CoordTransform, SpatialRef};
 use gdal::vsi::{create_mem_file, unlink_mem_file};
 use testworld::Region;
 
-use crate::{client, get_bytes, served};
+use crate::{client, get_bytes, get_json, served};
 
 fn day(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap()
@@ -173,4 +173,14 @@ fn to_ease(lon: f64, lat: f64) -> (f64, f64) {
     let (mut x, mut y) = ([lon], [lat]);
     transform.transform_coords(&mut x, &mut y, &mut []).unwrap();
     (x[0], y[0])
+}
+
+#[tokio::test]
+async fn the_counters_are_served_and_do_not_count_themselves() {
+    let (_, server) = served();
+    let stats = format!("{}/stats", server.base_url());
+    assert_eq!(get_json(&stats).await["requests"], 0);
+    let body = get_bytes(&format!("{}/climate/africa.tif", server.base_url())).await;
+    let after = get_json(&stats).await;
+    assert_eq!((after["requests"].as_u64(), after["file_bytes"].as_u64()), (Some(1), Some(body.len() as u64)));
 }
