@@ -1,5 +1,6 @@
 //! What can go wrong with the files that stages share.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A failure of reading, writing or checking a shared file. Each variant names the place, what was expected and
@@ -93,18 +94,28 @@ pub enum Error {
     },
 }
 
+/// What to do about a full disk.
+const DISK_FULL_HINT: &str =
+    "the disk is full: free some space and run the same command again, it goes on where it was";
+
+/// Whether a disk, or the user's share of it, is full.
+fn is_disk_full(source: &std::io::Error) -> bool {
+    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl Error {
+    /// Whether the disk is full, so that every further write would fail as well and a run has to end.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if is_disk_full(source))
+    }
+
     /// What the user can do about it, in one line.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::Io { action: "write" | "create" | "rename", source, .. }
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                "the disk is full: free some space and run the same command again, it goes on where it was"
-                    .into()
-            }
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::Io { source, .. } if is_disk_full(source) => DISK_FULL_HINT.into(),
+            Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
                 "check the path, or run the stage that writes it first".into()
             }
             Error::Io { .. } => "check the path and its permissions".into(),

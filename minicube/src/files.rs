@@ -13,19 +13,22 @@ use crate::Error;
 /// # Errors
 /// [`Error::Io`] naming the path; the target is then as it was before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, |file| file.write_all(bytes).map_err(Error::io(path, "write")))
+}
+
+/// As [`write_atomic`], with the content that `fill` writes.
+pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let partial = partial_path(path);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
     }
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    if let Err(source) = written {
+    let mut file = File::create(&partial).map_err(Error::io(path, "write"))?;
+    let written = fill(&mut file).and_then(|()| file.sync_all().map_err(Error::io(path, "write")));
+    if written.is_err() {
         // Best effort: the error that matters is the first one.
         let _ = fs::remove_file(&partial);
-        return Err(Error::Io { path: path.to_owned(), action: "write", source });
     }
+    written?;
     fs::rename(&partial, path).map_err(Error::io(path, "rename"))
 }
 

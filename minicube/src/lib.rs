@@ -9,6 +9,8 @@ mod manifest;
 pub mod report;
 pub mod run;
 mod space;
+mod table;
+pub mod terrain;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -21,6 +23,7 @@ pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};
 pub use location::{Location, LocationTable, Split};
 pub use manifest::{FileRef, Outcome, RunManifest, Status, plan_hash};
 pub use space::{Bounds, Epsg, LonLat, Shape, XY};
+pub use table::write_table;
 pub use time::{CF_DAY_UNITS, Season, TimeAxis, from_cf_day, to_cf_day};
 
 /// Version of every file layout of this workspace; a reader refuses any other.

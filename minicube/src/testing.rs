@@ -1,5 +1,7 @@
 //! Small conforming stores for the tests of the stages, and the check that every writer's output must pass.
 
+mod disk;
+
 use std::path::{Path, PathBuf};
 
 use chrono::{Days, NaiveDate};
@@ -10,6 +12,8 @@ use crate::{
     CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, Error, Season, Split, VarSpec, add_crs, check,
     to_cf_day, write_atomic,
 };
+
+pub use disk::{Attempt, FullDisk, kib_on_disk, on_full_disk};
 
 const PLAN: &str = "0000000000000000";
 

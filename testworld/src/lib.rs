@@ -3,6 +3,7 @@
 mod answer;
 mod asset;
 mod cog;
+mod continent;
 mod diurnal;
 mod ease2;
 mod era5;
@@ -30,6 +31,7 @@ mod weather;
 mod world;
 
 pub use asset::Asset;
+pub use continent::{GlobeRow, continent_climate, continent_elevation, continent_landcover};
 pub use error::Error;
 pub use faults::{Fault, FaultSpec};
 pub use region::{Region, Vegetation};

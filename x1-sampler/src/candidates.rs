@@ -1,43 +1,17 @@
-//! The population: every cell that could become a minicube, with its classes.
+//! The population: every cell that could become a minicube, with its classes and numbers.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use minicube::{CellGrid, LonLat, Tile};
-use ndarray::Array2;
 use rayon::prelude::*;
 
-use crate::aoi::{Aoi, Lies};
-use crate::legend::Legend;
-use crate::raster::{Raster, RasterSpec};
-use crate::strata::{Composition, HETEROGENEITY, TOPOGRAPHY, relief, relief_class, tertile_class, tertiles};
+use crate::Error;
+use crate::aoi::{Aoi, AreaIndex, Lies};
+use crate::joint::{Joint, join};
+use crate::layers::{Layers, Loss, Readers};
+use crate::strata::Cut;
 use crate::tiles::{Cell, own_cells};
-use crate::{Error, design};
-
-/// A raster of classes and what they mean.
-#[derive(Clone, Debug)]
-pub struct ClassLayer {
-    /// Where it is.
-    pub raster: RasterSpec,
-    /// What its values mean.
-    pub legend: Legend,
-}
-
-/// The rasters of a sample, and how cells are judged by them.
-#[derive(Clone, Debug)]
-pub struct Layers {
-    /// Climate zones.
-    pub climate: Option<ClassLayer>,
-    /// Land cover.
-    pub landcover: Option<ClassLayer>,
-    /// Elevation, metres.
-    pub dem: Option<RasterSpec>,
-    /// Points along an edge of a cell.
-    pub samples: usize,
-    /// Largest share of water.
-    pub water_max: f64,
-    /// Reliefs at which the topography classes begin, metres.
-    pub relief_m: [f64; 3],
-}
 
 /// A cell that could become a minicube.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,25 +22,23 @@ pub struct Candidate {
     pub row: u16,
     /// Column in the tile's cell grid.
     pub col: u16,
-    /// Centre, degrees.
-    pub center: LonLat,
     /// Index into [`Population::strata`].
     pub stratum: u32,
+    /// Centre, degrees.
+    pub center: LonLat,
 }
 
-/// Cells that are no candidates, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Not wholly inside the area of interest.
-    pub outside: usize,
-    /// More water than allowed.
-    pub water: usize,
-    /// No data in the climate raster.
-    pub no_climate: usize,
-    /// No data in the land-cover raster.
-    pub no_landcover: usize,
-    /// No data in the elevation raster.
-    pub no_dem: usize,
+/// A stratum of a single property.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Name, e.g. `climate`.
+    pub name: String,
+    /// Names of its classes.
+    pub classes: Vec<String>,
+    /// Class of each candidate.
+    pub of_cell: Vec<u16>,
+    /// Where it was cut out of numbers: the values between the classes.
+    pub cuts: Vec<f32>,
 }
 
 /// All candidates, and the joint strata they fall into.
@@ -74,32 +46,32 @@ pub struct Lost {
 pub struct Population {
     /// By tile, row, column.
     pub candidates: Vec<Candidate>,
-    /// Names of the strata columns.
-    pub columns: Vec<&'static str>,
-    /// Joint strata that occur: one class name per column, ascending.
+    /// The single strata.
+    pub columns: Vec<Column>,
+    /// Numbers by name, one a candidate.
+    pub attributes: Vec<(String, Vec<f32>)>,
+    /// Joint strata that occur: one class name per column, ascending; `*` where rare ones were merged.
     pub strata: Vec<Vec<String>>,
     /// Candidates in each joint stratum.
     pub sizes: Vec<usize>,
-    /// Cells that are no candidates.
-    pub lost: Lost,
-    /// Entropies (nats) that cut the heterogeneity classes.
-    pub entropy_cuts: [f32; 2],
+    /// Joint strata that were too rare to stand alone, with their size and the stratum they went to.
+    pub merged: Vec<(Vec<String>, usize, u32)>,
+    /// Cells that are no candidates, by reason.
+    pub lost: BTreeMap<Loss, usize>,
 }
 
-/// A candidate before the heterogeneity classes are known.
-struct Raw {
-    tile: u32,
-    row: u16,
-    col: u16,
-    center: LonLat,
-    climate: u16,
-    landcover: u16,
-    topography: u16,
-    entropy: f32,
+/// A stratum that is made of what the rasters say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Of the classes of the n-th class layer; the geomorphon is the last.
+    Class(usize, Vec<String>),
+    /// Of a number, cut.
+    Number(String, Cut),
 }
 
 /// Finds all candidates of the tiles; tiles are worked on in parallel, the result does not depend on how.
-/// `tick` is called after each tile.
+/// `sources` names the strata, `tick` is called after each tile. All candidates are in one joint stratum until
+/// [`Population::stratify`].
 ///
 /// # Errors
 /// - [`Error::Raster`] if a raster cannot be read,
@@ -110,11 +82,13 @@ pub fn find(
     aoi: &Aoi,
     grid: &CellGrid,
     layers: &Layers,
+    sources: &[(String, Source)],
     tick: impl Fn() + Sync,
 ) -> Result<Population, Error> {
     // As many sets of open rasters as there are workers: each is used by one worker at a time.
     let pool: Mutex<Vec<Readers>> = Mutex::new(Vec::new());
-    let per_tile: Vec<(Vec<Raw>, Lost)> = tiles
+    let area = aoi.index();
+    let per_tile: Vec<OfTile> = tiles
         .par_iter()
         .enumerate()
         .map(|(index, (tile, lies))| {
@@ -122,7 +96,7 @@ pub fn find(
                 Some(readers) => readers,
                 None => Readers::open(layers)?,
             };
-            let found = of_tile(index as u32, tile, *lies, aoi, grid, layers, &readers);
+            let found = of_tile(index as u32, (tile, *lies), &area, grid, layers, &readers);
             if let Ok(mut idle) = pool.lock() {
                 idle.push(readers);
             }
@@ -130,16 +104,76 @@ pub fn find(
             found
         })
         .collect::<Result<_, Error>>()?;
-    let mut lost = Lost::default();
-    let mut raw = Vec::new();
-    for (cells, of_tile) in per_tile {
-        raw.extend(cells);
-        lost.add(&of_tile);
+
+    let mut lost: BTreeMap<Loss, usize> = BTreeMap::new();
+    let mut candidates = Vec::with_capacity(per_tile.iter().map(|tile| tile.candidates.len()).sum());
+    let mut attributes: Vec<(String, Vec<f32>)> =
+        layers.attributes().into_iter().map(|name| (name, Vec::new())).collect();
+    let class_layers = layers.classes.len() + usize::from(layers.wants_geomorphons());
+    let mut classes: Vec<Vec<u16>> = vec![Vec::new(); class_layers];
+    for tile in per_tile {
+        let cells = tile.candidates.len();
+        candidates.extend(tile.candidates);
+        for (layer, into) in classes.iter_mut().enumerate() {
+            into.extend((0..cells).map(|cell| tile.classes[cell * class_layers + layer]));
+        }
+        let width = attributes.len();
+        for (index, (_, into)) in attributes.iter_mut().enumerate() {
+            into.extend((0..cells).map(|cell| tile.numbers[cell * width + index]));
+        }
+        for (reason, count) in tile.lost {
+            *lost.entry(reason).or_default() += count;
+        }
     }
-    if raw.is_empty() {
-        return Err(Error::NoCandidates { tiles: tiles.len(), reasons: lost.to_string() });
+    if candidates.is_empty() {
+        return Err(Error::NoCandidates { tiles: tiles.len(), reasons: describe_lost(&lost) });
     }
-    Ok(classify(&raw, layers, lost))
+    let columns = sources.iter().map(|(name, source)| column(name, source, &classes, &attributes)).collect();
+    let sizes = vec![candidates.len()];
+    Ok(Population {
+        candidates,
+        columns,
+        attributes,
+        strata: vec![Vec::new()],
+        sizes,
+        merged: Vec::new(),
+        lost,
+    })
+}
+
+impl Population {
+    /// Puts the candidates into joint strata. `target` gives the number of locations wanted of each, from their names and
+    /// sizes; those below `least` are merged, see [`join`].
+    #[must_use]
+    pub fn stratify(
+        mut self,
+        target: impl Fn(&[Vec<String>], &[usize]) -> Vec<f64>,
+        least: f64,
+    ) -> Population {
+        let classes: Vec<&[u16]> = self.columns.iter().map(|column| column.of_cell.as_slice()).collect();
+        let names: Vec<&[String]> = self.columns.iter().map(|column| column.classes.as_slice()).collect();
+        let Joint { strata, sizes, of_cell, merged } =
+            join(self.candidates.len(), &classes, &names, target, least);
+        for (candidate, stratum) in self.candidates.iter_mut().zip(of_cell) {
+            candidate.stratum = stratum;
+        }
+        Population { strata, sizes, merged, ..self }
+    }
+
+    /// The column of a name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// Why cells were lost, in words.
+#[must_use]
+pub(crate) fn describe_lost(lost: &BTreeMap<Loss, usize>) -> String {
+    if lost.is_empty() {
+        return "the tiles have no cells of their own".to_owned();
+    }
+    lost.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Cells of a tile that are its own and wholly inside the area, and how many of its own are not.
@@ -149,13 +183,13 @@ pub fn find(
 pub fn cells_inside(
     tile: &Tile,
     lies: Lies,
-    aoi: &Aoi,
+    area: &AreaIndex,
     grid: &CellGrid,
 ) -> Result<(Vec<Cell>, usize), Error> {
     let mut cells = own_cells(tile, grid)?;
     let all = cells.len();
     if lies != Lies::Inside {
-        cells.retain(|cell| aoi.locate(&cell.corners) == Lies::Inside);
+        cells.retain(|cell| area.locate(&cell.corners) == Lies::Inside);
     }
     let outside = all - cells.len();
     Ok((cells, outside))
@@ -169,177 +203,58 @@ pub fn check_rasters(layers: &Layers) -> Result<(), Error> {
     Readers::open(layers).map(drop)
 }
 
-/// One set of open rasters.
-struct Readers {
-    climate: Option<Raster>,
-    landcover: Option<Raster>,
-    dem: Option<Raster>,
-}
-
-impl Readers {
-    fn open(layers: &Layers) -> Result<Readers, Error> {
-        let class =
-            |layer: &Option<ClassLayer>| layer.as_ref().map(|layer| Raster::open(&layer.raster)).transpose();
-        Ok(Readers {
-            climate: class(&layers.climate)?,
-            landcover: class(&layers.landcover)?,
-            dem: layers.dem.as_ref().map(Raster::open).transpose()?,
-        })
-    }
+/// What a tile gives.
+#[derive(Default)]
+struct OfTile {
+    candidates: Vec<Candidate>,
+    /// All classes of the first candidate, of the second, …
+    classes: Vec<u16>,
+    /// All numbers of the first candidate, of the second, …
+    numbers: Vec<f32>,
+    lost: BTreeMap<Loss, usize>,
 }
 
 fn of_tile(
     index: u32,
-    tile: &Tile,
-    lies: Lies,
-    aoi: &Aoi,
+    (tile, lies): (&Tile, Lies),
+    area: &AreaIndex,
     grid: &CellGrid,
     layers: &Layers,
     readers: &Readers,
-) -> Result<(Vec<Raw>, Lost), Error> {
-    let (cells, outside) = cells_inside(tile, lies, aoi, grid)?;
-    let mut lost = Lost { outside, ..Lost::default() };
+) -> Result<OfTile, Error> {
+    let (cells, outside) = cells_inside(tile, lies, area, grid)?;
     let places: Vec<(usize, usize)> = cells.iter().map(|cell| (cell.row, cell.col)).collect();
-    let look_up = |raster: &Option<Raster>| -> Result<Option<Array2<f32>>, Error> {
-        raster.as_ref().map(|raster| raster.sample(tile, grid, &places, layers.samples)).transpose()
-    };
-    let (climate, landcover, dem) =
-        (look_up(&readers.climate)?, look_up(&readers.landcover)?, look_up(&readers.dem)?);
-
-    let mut found = Vec::with_capacity(cells.len());
-    for (position, cell) in cells.iter().enumerate() {
-        let mut raw = Raw {
-            tile: index,
-            row: cell.row as u16,
-            col: cell.col as u16,
-            center: cell.center,
-            climate: 0,
-            landcover: 0,
-            topography: 0,
-            entropy: 0.0,
-        };
-        if let (Some(layer), Some(values)) = (&layers.landcover, &landcover) {
-            let Some(composition) = composition(layer, values, position, tile)? else {
-                lost.no_landcover += 1;
-                continue;
-            };
-            if composition.water_share(&layer.legend) > layers.water_max {
-                lost.water += 1;
-                continue;
+    let mut result = OfTile::default();
+    if outside > 0 {
+        result.lost.insert(Loss::Outside, outside);
+    }
+    for (cell, found) in cells.iter().zip(readers.find(layers, tile, grid, &places)?) {
+        match found {
+            Ok(findings) => {
+                let (row, col) = (cell.row as u16, cell.col as u16);
+                result.candidates.push(Candidate { tile: index, row, col, stratum: 0, center: cell.center });
+                result.classes.extend(findings.classes);
+                result.numbers.extend(findings.numbers);
             }
-            raw.landcover = composition.dominant() as u16;
-            raw.entropy = composition.entropy() as f32;
+            Err(loss) => *result.lost.entry(loss).or_default() += 1,
         }
-        if let (Some(layer), Some(values)) = (&layers.climate, &climate) {
-            let Some(composition) = composition(layer, values, position, tile)? else {
-                lost.no_climate += 1;
-                continue;
-            };
-            if layer.legend.is_water[composition.dominant()] {
-                lost.water += 1;
-                continue;
-            }
-            raw.climate = composition.dominant() as u16;
-        }
-        if let Some(values) = &dem {
-            let Some(relief) = values.row(position).as_slice().and_then(relief) else {
-                lost.no_dem += 1;
-                continue;
-            };
-            raw.topography = relief_class(relief, &layers.relief_m) as u16;
-        }
-        found.push(raw);
     }
-    Ok((found, lost))
+    result.candidates.shrink_to_fit();
+    result.classes.shrink_to_fit();
+    result.numbers.shrink_to_fit();
+    Ok(result)
 }
 
-fn composition(
-    layer: &ClassLayer,
-    values: &Array2<f32>,
-    position: usize,
-    tile: &Tile,
-) -> Result<Option<Composition>, Error> {
-    let row = values.row(position);
-    Composition::of(row.as_slice().unwrap_or_default(), &layer.legend).map_err(|value| Error::UnknownClass {
-        stratum: layer.raster.stratum,
-        source_name: layer.raster.source.clone(),
-        value,
-        tile: tile.id.clone(),
-        legend: layer.legend.name.clone(),
-    })
-}
-
-/// Cuts heterogeneity into tertiles and numbers the joint strata.
-fn classify(raw: &[Raw], layers: &Layers, lost: Lost) -> Population {
-    let entropy_cuts = tertiles(raw.iter().map(|cell| cell.entropy));
-    let mut columns = Vec::new();
-    columns.extend(layers.climate.is_some().then_some("climate"));
-    columns
-        .extend(layers.landcover.is_some().then_some(["landcover", "heterogeneity"]).into_iter().flatten());
-    columns.extend(layers.dem.is_some().then_some("topography"));
-    let names = |cell: &Raw| -> Vec<String> {
-        let mut names = Vec::with_capacity(columns.len());
-        if let Some(layer) = &layers.climate {
-            names.push(layer.legend.classes[usize::from(cell.climate)].clone());
+fn column(name: &str, source: &Source, classes: &[Vec<u16>], attributes: &[(String, Vec<f32>)]) -> Column {
+    let name = name.to_owned();
+    match source {
+        Source::Class(layer, names) => {
+            Column { name, classes: names.clone(), of_cell: classes[*layer].clone(), cuts: Vec::new() }
         }
-        if let Some(layer) = &layers.landcover {
-            names.push(layer.legend.classes[usize::from(cell.landcover)].clone());
-            names.push(HETEROGENEITY[tertile_class(cell.entropy, entropy_cuts)].to_owned());
+        Source::Number(attribute, cut) => {
+            let values = attributes.iter().find(|(name, _)| name == attribute);
+            let done = cut.classify(values.map_or(&[], |(_, values)| values.as_slice()));
+            Column { name, classes: done.names, of_cell: done.of_value, cuts: done.cuts }
         }
-        if layers.dem.is_some() {
-            names.push(TOPOGRAPHY[usize::from(cell.topography)].to_owned());
-        }
-        names
-    };
-    let key = |cell: &Raw| {
-        (cell.climate, cell.landcover, tertile_class(cell.entropy, entropy_cuts), cell.topography)
-    };
-    let (strata, sizes, of_cell) = design::number_strata(raw.iter().map(|cell| (key(cell), cell)), names);
-    let candidates = raw
-        .iter()
-        .zip(of_cell)
-        .map(|(cell, stratum)| Candidate {
-            tile: cell.tile,
-            row: cell.row,
-            col: cell.col,
-            center: cell.center,
-            stratum,
-        })
-        .collect();
-    Population { candidates, columns, strata, sizes, lost, entropy_cuts }
-}
-
-impl Lost {
-    fn add(&mut self, other: &Lost) {
-        self.outside += other.outside;
-        self.water += other.water;
-        self.no_climate += other.no_climate;
-        self.no_landcover += other.no_landcover;
-        self.no_dem += other.no_dem;
-    }
-
-    /// Reason and number, for those that happened.
-    #[must_use]
-    pub fn reasons(&self) -> Vec<(&'static str, usize)> {
-        let all = [
-            ("not wholly in the area", self.outside),
-            ("water", self.water),
-            ("no climate data", self.no_climate),
-            ("no land-cover data", self.no_landcover),
-            ("no elevation data", self.no_dem),
-        ];
-        all.into_iter().filter(|(_, count)| *count > 0).collect()
-    }
-}
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<String> =
-            self.reasons().iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        f.write_str(&if parts.is_empty() {
-            "the tiles have no cells of their own".to_owned()
-        } else {
-            parts.join(", ")
-        })
     }
 }

@@ -2,49 +2,78 @@
 
 use std::collections::BTreeMap;
 
-use crate::config;
+use serde::Serialize;
 
-/// Numbers the joint strata that occur: names (ascending), sizes, and the stratum of each cell in the order given.
-/// Cells of one key have the same names.
-pub(crate) fn number_strata<'a, K: Ord + Clone, C: 'a>(
-    cells: impl Iterator<Item = (K, &'a C)>,
-    names: impl Fn(&C) -> Vec<String>,
-) -> (Vec<Vec<String>>, Vec<usize>, Vec<u32>) {
-    let mut provisional: BTreeMap<K, u32> = BTreeMap::new();
-    let (mut found, mut sizes, mut of_cell) = (Vec::new(), Vec::new(), Vec::new());
-    for (key, cell) in cells {
-        let number = *provisional.entry(key).or_insert_with(|| {
-            found.push(names(cell));
-            sizes.push(0_usize);
-            found.len() as u32 - 1
-        });
-        sizes[number as usize] += 1;
-        of_cell.push(number);
-    }
-    let mut order: Vec<usize> = (0..found.len()).collect();
-    order.sort_by(|&a, &b| found[a].cmp(&found[b]));
-    let mut rank = vec![0_u32; found.len()];
-    for (position, &number) in order.iter().enumerate() {
-        rank[number] = position as u32;
-    }
-    let strata = order.iter().map(|&number| found[number].clone()).collect();
-    let sizes = order.iter().map(|&number| sizes[number]).collect();
-    (strata, sizes, of_cell.into_iter().map(|number| rank[number as usize]).collect())
+use crate::config::{Design, Target};
+use crate::joint::ANY;
+
+/// How the locations are shared among the joint strata.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shares {
+    /// The design.
+    pub design: Design,
+    /// Exponent of the power design, and within a row of the table.
+    pub alpha: f64,
+    /// The target table.
+    pub targets: Vec<Target>,
 }
 
-/// Target share of each stratum, sum 1: equal (`uniform`), N/ΣN (`proportional`) or N^α/ΣN^α (`power`).
-/// Empty strata get 0.
-#[must_use]
-pub fn target_shares(sizes: &[usize], design: config::Design, alpha: f64) -> Vec<f64> {
-    let exponent = match design {
-        config::Design::Uniform => 0.0,
-        config::Design::Proportional => 1.0,
-        config::Design::Power => alpha,
-    };
-    let raw: Vec<f64> =
-        sizes.iter().map(|&size| if size == 0 { 0.0 } else { (size as f64).powf(exponent) }).collect();
-    let sum: f64 = raw.iter().sum();
-    raw.iter().map(|value| if sum > 0.0 { value / sum } else { 0.0 }).collect()
+impl Shares {
+    /// Target share of each stratum, sum 1: equal (`uniform`), N/ΣN (`proportional`) or N^α/ΣN^α (`power`) for strata of
+    /// N cells; by the table, a row's share is shared among the strata it fits ∝ N^α, and rows that fit none are left
+    /// out. Empty strata get 0. `columns` names the parts of a stratum's name.
+    #[must_use]
+    pub fn of(&self, columns: &[&str], strata: &[Vec<String>], sizes: &[usize]) -> Vec<f64> {
+        let exponent = match self.design {
+            Design::Uniform => 0.0,
+            Design::Proportional => 1.0,
+            Design::Power | Design::Table => self.alpha,
+        };
+        let power = |size: usize| if size == 0 { 0.0 } else { (size as f64).powf(exponent) };
+        let mut raw: Vec<f64> = sizes.iter().map(|&size| power(size)).collect();
+        if self.design == Design::Table {
+            let rows: Vec<Option<usize>> = strata.iter().map(|names| self.row_of(columns, names)).collect();
+            let mut sums = vec![0.0; self.targets.len()];
+            for (row, value) in rows.iter().zip(&raw) {
+                if let Some(row) = row {
+                    sums[*row] += value;
+                }
+            }
+            for (row, value) in rows.iter().zip(&mut raw) {
+                *value = match row {
+                    Some(row) if sums[*row] > 0.0 => self.targets[*row].share * *value / sums[*row],
+                    _ => 0.0,
+                };
+            }
+        }
+        let sum: f64 = raw.iter().sum();
+        raw.iter().map(|value| if sum > 0.0 { value / sum } else { 0.0 }).collect()
+    }
+
+    /// The rows of the table that fit no stratum, in words.
+    #[must_use]
+    pub fn idle_rows(&self, columns: &[&str], strata: &[Vec<String>]) -> Vec<String> {
+        let used: Vec<Option<usize>> = strata.iter().map(|names| self.row_of(columns, names)).collect();
+        let idle = self.targets.iter().enumerate().filter(|(row, _)| !used.contains(&Some(*row)));
+        idle.map(|(_, target)| describe(&target.classes)).collect()
+    }
+
+    fn row_of(&self, columns: &[&str], names: &[String]) -> Option<usize> {
+        let fits = |target: &Target| {
+            target.classes.iter().all(|(column, class)| {
+                let place = columns.iter().position(|name| name == column);
+                place.is_some_and(|place| names[place] == *class || names[place] == ANY)
+            })
+        };
+        self.targets.iter().position(fits)
+    }
+}
+
+fn describe(classes: &BTreeMap<String, String>) -> String {
+    if classes.is_empty() {
+        return "the rest".to_owned();
+    }
+    classes.iter().map(|(column, class)| format!("{column} {class}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Shares `count` locations among strata: as `shares` say, but never more than a stratum's `capacity`; what an exhausted
@@ -97,15 +126,49 @@ pub fn weights(sizes: &[usize], drawn: &[usize]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Design;
+
+    fn shares(design: Design, targets: Vec<Target>) -> Shares {
+        Shares { design, alpha: 0.5, targets }
+    }
+
+    fn strata(all: &[[&str; 2]]) -> Vec<Vec<String>> {
+        all.iter().map(|names| names.map(str::to_owned).to_vec()).collect()
+    }
+
+    const COLUMNS: [&str; 2] = ["climate", "landcover"];
 
     /// Sizes 100, 25, 4: square roots 10, 5, 2 of 17.
     #[test]
     fn target_shares_by_hand() {
-        let sizes = [100, 25, 4, 0];
-        assert_eq!(target_shares(&sizes, Design::Power, 0.5), [10.0 / 17.0, 5.0 / 17.0, 2.0 / 17.0, 0.0]);
-        assert_eq!(target_shares(&sizes, Design::Uniform, 0.5), [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]);
-        assert_eq!(target_shares(&sizes, Design::Proportional, 0.5)[0], 100.0 / 129.0);
+        let (sizes, names) = ([100, 25, 4, 0], strata(&[["a", "x"], ["b", "x"], ["c", "x"], ["d", "x"]]));
+        let of = |design| shares(design, Vec::new()).of(&COLUMNS, &names, &sizes);
+        assert_eq!(of(Design::Power), [10.0 / 17.0, 5.0 / 17.0, 2.0 / 17.0, 0.0]);
+        assert_eq!(of(Design::Uniform), [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]);
+        assert_eq!(of(Design::Proportional)[0], 100.0 / 129.0);
+    }
+
+    /// Half for (a, x); the rest in climate a shares a quarter by square roots 3 : 2; b is not in the table; a row for z
+    /// fits nothing. Of the sum 0.75: 2/3, 1/5, 2/15, 0.
+    #[test]
+    fn a_target_table_by_hand() {
+        let row = |classes: &[(&str, &str)], share| Target {
+            classes: classes.iter().map(|(c, k)| ((*c).to_owned(), (*k).to_owned())).collect(),
+            share,
+        };
+        let table = shares(
+            Design::Table,
+            vec![
+                row(&[("climate", "a"), ("landcover", "x")], 0.5),
+                row(&[("climate", "a")], 0.25),
+                row(&[("climate", "z")], 0.25),
+            ],
+        );
+        let names = strata(&[["a", "x"], ["a", "y"], ["a", "z"], ["b", "x"]]);
+        let found = table.of(&COLUMNS, &names, &[50, 9, 4, 1000]);
+        for (found, expected) in found.iter().zip([2.0 / 3.0, 0.2, 2.0 / 15.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert_eq!(table.idle_rows(&COLUMNS, &names), ["climate z"]);
     }
 
     /// 10 over thirds: 3.33 each, the remainder goes to the first. With a stratum of 2: it gives 2, the others share 8.
@@ -137,15 +200,5 @@ mod tests {
         assert_eq!(weights(&[90, 10], &[6, 4]), [1.5, 0.25]);
         // The mean over the sample is 1: (6 · 1.5 + 4 · .25) / 10.
         assert_eq!(weights(&[90, 10, 5], &[6, 4, 0]), [1.5, 0.25, 0.0]);
-    }
-
-    #[test]
-    fn strata_are_numbered_by_name() {
-        let cells = [3, 1, 3, 2];
-        let (strata, sizes, of_cell) =
-            number_strata(cells.iter().map(|c| (*c, c)), |c| vec![format!("c{c}")]);
-        assert_eq!(strata, [["c1"], ["c2"], ["c3"]]);
-        assert_eq!(sizes, [1, 1, 2]);
-        assert_eq!(of_cell, [2, 0, 2, 1]);
     }
 }

@@ -1,16 +1,11 @@
-//! The draw: a seeded random order within each stratum, taken from the front as far as distance and tile caps allow.
+//! The draw: a seeded order within each stratum, taken from the front as far as distance and tile caps allow.
 
 use std::collections::HashMap;
 
-use minicube::LonLat;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-
 use crate::candidates::Candidate;
 use crate::design::allocate;
-
-const EARTH_RADIUS_M: f64 = 6_371_008.8;
+use crate::order::queues;
+use crate::sphere::{chord, on_sphere, separation};
 
 /// What limits a draw.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +16,10 @@ pub struct Rules {
     pub per_tile_max: Option<usize>,
     /// Smallest great-circle distance between two centres, metres.
     pub min_distance_m: f64,
+    /// Whether the locations of a stratum are spread evenly over its cells.
+    pub balanced: bool,
+    /// Seed.
+    pub seed: u64,
 }
 
 /// What was drawn.
@@ -28,7 +27,9 @@ pub struct Rules {
 pub struct Draw {
     /// Indices of the drawn candidates, ascending.
     pub chosen: Vec<usize>,
-    /// How many were wanted of each stratum at first.
+    /// Open candidates of each stratum.
+    pub open: Vec<usize>,
+    /// How many were wanted of each stratum at first, as far as it has them.
     pub wanted: Vec<usize>,
     /// How many were drawn of each stratum.
     pub drawn: Vec<usize>,
@@ -36,19 +37,26 @@ pub struct Draw {
     pub passed_over: usize,
 }
 
-/// Draws from the candidates. Rare strata draw first, so that common ones do not take their room. What a stratum cannot
-/// give (too few cells, distance, cap) is shared among the others in proportion to their target shares, again and again.
-/// The result depends on the candidates, the shares, the rules and the seed only.
+/// Draws from those candidates that are `open`. Rare strata draw first, so that common ones do not take their room. What
+/// a stratum cannot give (too few cells, distance, cap) is shared among the others in proportion to their target shares,
+/// again and again. The result depends on the candidates, the shares and the rules only.
 #[must_use]
-pub fn draw(candidates: &[Candidate], sizes: &[usize], shares: &[f64], rules: &Rules, seed: u64) -> Draw {
-    let mut queues = shuffled(candidates, sizes.len(), seed);
+pub fn draw(
+    candidates: &[Candidate],
+    shares: &[f64],
+    rules: &Rules,
+    open: impl Fn(&Candidate) -> bool,
+) -> Draw {
+    let mut queues = queues(candidates, shares.len(), rules, open);
+    let sizes: Vec<usize> = queues.iter().map(Vec::len).collect();
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&stratum| (sizes[stratum], stratum));
 
     let mut room = Room::new(rules);
-    let wanted = allocate(shares, rules.count, sizes);
+    let wanted = allocate(shares, rules.count, &sizes);
     let mut todo = wanted.clone();
-    let mut result = Draw { chosen: Vec::new(), wanted, drawn: vec![0; sizes.len()], passed_over: 0 };
+    let drawn = vec![0; sizes.len()];
+    let mut result = Draw { chosen: Vec::new(), open: sizes, wanted, drawn, passed_over: 0 };
     loop {
         for &stratum in &order {
             while todo[stratum] > 0 {
@@ -70,20 +78,6 @@ pub fn draw(candidates: &[Candidate], sizes: &[usize], shares: &[f64], rules: &R
         }
         todo = allocate(shares, missing, &capacity);
     }
-}
-
-/// The candidates of each stratum in random order; each stratum has a random stream of its own.
-fn shuffled(candidates: &[Candidate], strata: usize, seed: u64) -> Vec<Vec<u32>> {
-    let mut queues: Vec<Vec<u32>> = vec![Vec::new(); strata];
-    for (index, candidate) in candidates.iter().enumerate() {
-        queues[candidate.stratum as usize].push(index as u32);
-    }
-    for (stratum, queue) in queues.iter_mut().enumerate() {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stratum as u64);
-        queue.shuffle(&mut rng);
-    }
-    queues
 }
 
 /// Whether there is room for one more location.
@@ -130,23 +124,10 @@ impl Room {
     }
 }
 
-/// Length of the straight line under an arc, on the unit sphere.
-fn chord(distance_m: f64) -> f64 {
-    2.0 * (distance_m / EARTH_RADIUS_M / 2.0).min(std::f64::consts::FRAC_PI_2).sin()
-}
-
-fn on_sphere(place: LonLat) -> [f64; 3] {
-    let (lon, lat) = (place.lon.to_radians(), place.lat.to_radians());
-    [lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()]
-}
-
-fn separation(a: &[f64; 3], b: &[f64; 3]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use minicube::LonLat;
 
     /// A row of candidates 0.1° (11.1 km) apart on the equator, ten to a tile, every third one of stratum 1.
     fn row(count: usize) -> Vec<Candidate> {
@@ -162,48 +143,73 @@ mod tests {
     }
 
     fn rules(count: usize) -> Rules {
-        Rules { count, per_tile_max: None, min_distance_m: 0.0 }
+        Rules { count, per_tile_max: None, min_distance_m: 0.0, balanced: false, seed: 1 }
+    }
+
+    fn all(_: &Candidate) -> bool {
+        true
     }
 
     #[test]
     fn the_draw_follows_the_target_and_the_seed() {
         let cells = row(90);
-        let one = draw(&cells, &[60, 30], &[0.5, 0.5], &rules(20), 7);
-        assert_eq!(one.drawn, [10, 10]);
-        assert_eq!(one, draw(&cells, &[60, 30], &[0.5, 0.5], &rules(20), 7));
-        assert_ne!(one.chosen, draw(&cells, &[60, 30], &[0.5, 0.5], &rules(20), 8).chosen);
+        let with = |seed| draw(&cells, &[0.5, 0.5], &Rules { seed, ..rules(20) }, all);
+        assert_eq!(with(7).drawn, [10, 10]);
+        assert_eq!(with(7), with(7));
+        assert_ne!(with(7).chosen, with(8).chosen);
     }
 
     #[test]
     fn an_exhausted_stratum_hands_on() {
-        let drawn = draw(&row(9), &[6, 3], &[0.5, 0.5], &rules(8), 1);
+        let drawn = draw(&row(9), &[0.5, 0.5], &rules(8), all);
         assert_eq!((drawn.wanted, drawn.drawn), (vec![5, 3], vec![5, 3]));
-        let all = draw(&row(9), &[6, 3], &[0.5, 0.5], &rules(100), 1);
-        assert_eq!(all.drawn, [6, 3]);
+        assert_eq!(draw(&row(9), &[0.5, 0.5], &rules(100), all).drawn, [6, 3]);
+    }
+
+    #[test]
+    fn closed_candidates_are_not_drawn() {
+        let drawn = draw(&row(90), &[0.5, 0.5], &rules(20), |candidate| candidate.tile < 3);
+        assert_eq!(drawn.open, [20, 10]);
+        assert_eq!(drawn.drawn, [10, 10]);
+        assert!(drawn.chosen.iter().all(|&index| index < 30), "{:?}", drawn.chosen);
     }
 
     #[test]
     fn tile_caps_and_distances_hold() {
         let cells = row(90);
-        let capped = draw(&cells, &[60, 30], &[0.5, 0.5], &Rules { per_tile_max: Some(2), ..rules(90) }, 1);
+        let capped = draw(&cells, &[0.5, 0.5], &Rules { per_tile_max: Some(2), ..rules(90) }, all);
         assert_eq!(capped.chosen.len(), 18, "nine tiles of two");
-        let spread =
-            draw(&cells, &[60, 30], &[0.5, 0.5], &Rules { min_distance_m: 25_000.0, ..rules(90) }, 1);
+        let spread = draw(&cells, &[0.5, 0.5], &Rules { min_distance_m: 25_000.0, ..rules(90) }, all);
         assert!(spread.chosen.windows(2).all(|pair| pair[1] - pair[0] >= 3), "{:?}", spread.chosen);
         assert!(spread.chosen.windows(2).all(|pair| pair[1] - pair[0] <= 5), "nothing is left free");
     }
 
-    /// Each of 10 equal cells must come up in about a fifth of 2000 draws of 2: 400 ± 5 standard deviations (18).
+    /// Each of 10 equal cells must come up in about a fifth of 2000 draws of 2: 400 ± 5 standard deviations (18), whether
+    /// drawn at random or spread evenly.
     #[test]
     fn every_cell_has_the_same_chance() {
         let cells: Vec<Candidate> =
             row(10).into_iter().map(|cell| Candidate { stratum: 0, ..cell }).collect();
-        let mut hits = [0_i32; 10];
-        for seed in 0..2000 {
-            for index in draw(&cells, &[10], &[1.0], &rules(2), seed).chosen {
-                hits[index] += 1;
+        for balanced in [false, true] {
+            let mut hits = [0_i32; 10];
+            for seed in 0..2000 {
+                for index in draw(&cells, &[1.0], &Rules { seed, balanced, ..rules(2) }, all).chosen {
+                    hits[index] += 1;
+                }
             }
+            assert!(hits.iter().all(|hits| (hits - 400).abs() < 90), "{balanced}: {hits:?}");
         }
-        assert!(hits.iter().all(|hits| (hits - 400).abs() < 90), "{hits:?}");
+    }
+
+    /// Of 64 cells in a row every eighth is taken: no two neighbours, no gap above two steps.
+    #[test]
+    fn a_balanced_draw_is_spread_evenly() {
+        let cells: Vec<Candidate> =
+            row(64).into_iter().map(|cell| Candidate { stratum: 0, ..cell }).collect();
+        for seed in 0..20 {
+            let chosen = draw(&cells, &[1.0], &Rules { seed, balanced: true, ..rules(8) }, all).chosen;
+            let gaps: Vec<usize> = chosen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(gaps.iter().all(|gap| (4..=16).contains(gap)), "{gaps:?}");
+        }
     }
 }

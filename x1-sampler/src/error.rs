@@ -38,7 +38,7 @@ pub enum Error {
     #[error("{stratum} raster {source_name}: {reason}")]
     Raster {
         /// The stratum it serves.
-        stratum: &'static str,
+        stratum: String,
         /// Path or URL as configured.
         source_name: String,
         /// What GDAL says, or what is missing.
@@ -48,7 +48,7 @@ pub enum Error {
     #[error("{stratum} raster {source_name}: value {value} in tile {tile} is not in the legend {legend}")]
     UnknownClass {
         /// The stratum.
-        stratum: &'static str,
+        stratum: String,
         /// Path or URL as configured.
         source_name: String,
         /// The value found.
@@ -57,6 +57,36 @@ pub enum Error {
         tile: String,
         /// Name of the legend.
         legend: String,
+    },
+    /// A table of locations to judge cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Points {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The text with the area of interest cannot be used.
+    #[error("wkt: {reason}")]
+    AoiText {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A country is not known, or has no outline.
+    #[error("countries: {name}: {reason}")]
+    Country {
+        /// As configured.
+        name: String,
+        /// What is wrong with it, and names like it.
+        reason: String,
+    },
+    /// A file with the tile grid cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    GridFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A coordinate transformation failed.
     #[error("cannot transform from {from} to {to}: {reason}")]
@@ -80,7 +110,16 @@ impl Error {
         Some(match self {
             Error::Config { .. } => "the keys of [sampler] are listed in x1-sampler/README.md".into(),
             Error::AoiFile { .. } => {
-                "give a GeoJSON file with at least one Polygon or MultiPolygon in degrees (lon, lat)".into()
+                "give polygons as GeoJSON or WKT in degrees (lon, lat), or as GeoPackage, Shapefile or another format of GDAL in any reference system; `aoi_layer` chooses a layer".into()
+            }
+            Error::AoiText { .. } => {
+                "give POLYGON, MULTIPOLYGON or GEOMETRYCOLLECTION in degrees (lon lat), e.g. POLYGON((24 -20, 25 -20, 25 -19, 24 -20))".into()
+            }
+            Error::Country { .. } => {
+                "give English names or ISO 3166-1 codes, e.g. Kenya, KE, KEN or 404; for other areas use `aoi_file`".into()
+            }
+            Error::GridFile { .. } => {
+                "give the KML file of the ESA, or GeoParquet, GeoPackage, Shapefile or GeoJSON with a property `tile` or `name`".into()
             }
             Error::NoTiles { .. } => {
                 "bbox is [west, south, east, north] in degrees, between 84° S and 85° N; `tiles` must lie in it".into()
@@ -94,6 +133,9 @@ impl Error {
             Error::UnknownClass { stratum, .. } => format!(
                 "choose another `legend`, or list every class in [sampler.{stratum}.classes], e.g. \"10\" = \"tree_cover\""
             ),
+            Error::Points { .. } => {
+                "give CSV, Parquet, GeoJSON or GeoPackage with longitude and latitude in degrees, e.g. as `lon` and `lat`".into()
+            }
             Error::Projection { .. } => "check the `crs` of the raster".into(),
             Error::Minicube(error) => return error.hint(),
         })

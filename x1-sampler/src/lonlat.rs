@@ -8,7 +8,8 @@ use proj::Proj;
 
 use crate::Error;
 
-const LON_LAT: &str = "EPSG:4326";
+/// Longitude and latitude on WGS 84.
+pub(crate) const LON_LAT: &str = "EPSG:4326";
 
 thread_local! {
     /// PROJ objects are bound to a thread and slow to make.

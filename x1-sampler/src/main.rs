@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use minicube::run::Verb;
+use x1_sampler::Verb;
 
 /// Where: draws a stratified, seeded sample of minicube locations.
 #[derive(Parser)]

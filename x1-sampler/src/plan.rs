@@ -6,16 +6,24 @@ use std::path::{Path, PathBuf};
 
 use geo::{CoordsIter, MultiPolygon};
 use minicube::run::Project;
-use minicube::{CellGrid, TILE_SIZE_M, Tile, sha256_bytes};
+use minicube::terrain::GEOMORPHONS;
+use minicube::{CellGrid, Tile, sha256_bytes};
 use serde::Serialize;
 
-use crate::Error;
-use crate::aoi::{Aoi, bbox_area, builtin_area, parse_area};
-use crate::candidates::{ClassLayer, Layers};
-use crate::config::{Builtin, ClassRaster, Config, Design, Format, LegendName, Product, SplitConfig};
+use crate::aoi::{Aoi, bbox_area, builtin_area, countries, parse_wkt, read_area};
+use crate::candidates::Source;
+use crate::checks::problems;
+use crate::config::{
+    Builtin, ClassRaster, Config, DemStratum, Design, ElevationRaster, Format, LegendName, Product,
+    SplitConfig,
+};
+use crate::design::Shares;
 use crate::draw::Rules;
+use crate::layers::{ClassLayer, DemLayer, ExcludeLayer, Layers, mean_of};
 use crate::legend::Legend;
 use crate::raster::RasterSpec;
+use crate::strata::{Cut, TOPOGRAPHY};
+use crate::{Error, grid_file};
 
 /// A resolved plan. Its serialised form is what the plan hash is taken of: all that decides about the output, nothing
 /// that differs between machines (so URLs without host, files without folder).
@@ -25,22 +33,26 @@ pub struct Plan {
     pub area: AreaPlan,
     /// Size and resolution of the minicubes.
     pub grid: CellGrid,
-    /// Points along an edge of a cell.
+    /// Most points along an edge of a cell.
     pub samples: usize,
-    /// The rasters, by stratum.
-    pub rasters: BTreeMap<&'static str, RasterPlan>,
+    /// The rasters, by stratum or reason to exclude.
+    pub rasters: BTreeMap<String, RasterPlan>,
     /// Largest share of water.
     pub water_max: f64,
-    /// Reliefs at which the topography classes begin, metres.
-    pub relief_m: [f64; 3],
+    /// How the strata are cut: column and what it is made of.
+    pub strata: Vec<(String, String)>,
     /// How many locations.
     pub count: usize,
     /// The design.
-    pub design: Design,
-    /// Exponent of the power design.
-    pub alpha: f64,
+    pub shares: Shares,
+    /// Strata with a smaller target are merged.
+    pub stratum_min: f64,
+    /// Whether the locations are spread evenly.
+    pub balanced: bool,
     /// Cap per tile.
     pub per_tile_max: Option<usize>,
+    /// Budget of tiles.
+    pub tiles_max: Option<usize>,
     /// Smallest distance of two centres, metres.
     pub min_distance_m: f64,
     /// Splits.
@@ -57,6 +69,9 @@ pub struct Plan {
     /// The rasters themselves.
     #[serde(skip)]
     pub layers: Layers,
+    /// What the strata are made of, in the order of their importance.
+    #[serde(skip)]
+    pub sources: Vec<(String, Source)>,
     /// Where the output goes.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -69,8 +84,10 @@ pub struct AreaPlan {
     pub name: String,
     /// SHA-256 of its coordinates; empty if there is no polygon.
     pub sha256: String,
-    /// The only tiles, if there are such.
-    pub tiles: BTreeSet<String>,
+    /// SHA-256 of the ids of the only tiles; empty if there are no such.
+    pub tiles_sha256: String,
+    /// Whether tiles of open sea count.
+    pub sea_tiles: bool,
 }
 
 /// A raster in a plan.
@@ -80,25 +97,21 @@ pub struct RasterPlan {
     pub source: String,
     /// Size of a local file.
     pub bytes: Option<u64>,
-    /// Reference system, if given.
-    pub crs: Option<String>,
-    /// Extent, if given.
-    pub extent: Option<[f64; 4]>,
-    /// "No data" value, if given.
-    pub nodata: Option<f64>,
-    /// Name of the legend.
-    pub legend: Option<String>,
-    /// Own legend.
-    pub classes: BTreeMap<String, String>,
-    /// Own water classes.
-    pub water: Vec<String>,
+    /// What the user wrote about it, but for the source.
+    pub settings: serde_json::Value,
 }
 
 impl Plan {
     /// What limits the draw.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { count: self.count, per_tile_max: self.per_tile_max, min_distance_m: self.min_distance_m }
+        Rules {
+            count: self.count,
+            per_tile_max: self.per_tile_max,
+            min_distance_m: self.min_distance_m,
+            balanced: self.balanced,
+            seed: self.seed,
+        }
     }
 
     /// The shares of training, validation and test, sum 1.
@@ -108,6 +121,12 @@ impl Plan {
         let sum: f64 = shares.iter().sum();
         shares.map(|share| share / sum)
     }
+
+    /// Names of the strata.
+    #[must_use]
+    pub fn columns(&self) -> Vec<&str> {
+        self.sources.iter().map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 impl Config {
@@ -116,233 +135,282 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] with all problems at once; [`Error::AoiFile`] if the area cannot be read.
     pub fn resolve(&self, project: &Project) -> Result<Plan, Error> {
-        let mut problems = self.problems();
-        let climate = self
-            .climate
-            .as_ref()
-            .map(|raster| class_layer("climate", raster, LegendName::KoppenBeck, &mut problems));
-        let landcover = self
-            .landcover
-            .as_ref()
-            .map(|raster| class_layer("landcover", raster, LegendName::Worldcover, &mut problems));
-        let tiles = self.only_tiles(&mut problems)?;
-        if self.areas_given() == 0 && tiles.is_empty() {
-            problems.push(
-                "expected one of aoi = \"africa\" | \"europe\", bbox, aoi_file or tiles, found none"
+        let mut wrong = problems(self);
+        let layers = self.layers(&mut wrong);
+        let sources = self.sources(&layers);
+        for name in self.targets.iter().flat_map(|target| target.classes.keys()).chain(&self.split.stratify) {
+            if !sources.iter().any(|(column, _)| column == name) {
+                let known: Vec<&str> = sources.iter().map(|(column, _)| column.as_str()).collect();
+                wrong.push(format!(
+                    "`{name}`: expected one of the strata {}, found another",
+                    known.join(", ")
+                ));
+            }
+        }
+        let tiles = self.only_tiles(&mut wrong)?;
+        if crate::checks::areas_given(self) == 0 && tiles.is_empty() {
+            wrong.push(
+                "expected one of aoi = \"africa\" | \"europe\" | \"world\", bbox, aoi_file, wkt, countries or tiles, \
+                 found none"
                     .to_owned(),
             );
         }
-        if !problems.is_empty() {
-            return Err(Error::Config { problems });
+        if !wrong.is_empty() {
+            return Err(Error::Config { problems: wrong });
         }
         let aoi = self.find_area(tiles)?;
-        let dem = self.dem.as_ref().map(|raster| RasterSpec {
-            stratum: "dem",
-            source: raster.source.clone(),
-            crs: raster.crs.clone(),
-            extent: raster.extent,
-            missing: raster.nodata.into_iter().collect(),
-        });
-        let layers = Layers {
-            climate,
-            landcover,
-            dem,
-            samples: self.samples,
-            water_max: self.water_max,
-            relief_m: self.relief_m,
-        };
+        let ids: Vec<&str> = aoi.tiles.iter().map(String::as_str).collect();
         Ok(Plan {
             area: AreaPlan {
                 name: aoi.name.clone(),
                 sha256: aoi.area.as_ref().map(hash_area).unwrap_or_default(),
-                tiles: aoi.tiles.clone(),
+                tiles_sha256: if ids.is_empty() {
+                    String::new()
+                } else {
+                    sha256_bytes(ids.join(" ").as_bytes())
+                },
+                sea_tiles: self.sea_tiles,
             },
             grid: CellGrid { size_px: self.size_px, resolution_m: self.resolution_m },
             samples: self.samples,
-            rasters: self.raster_plans(&layers),
+            rasters: self.raster_plans(),
             water_max: self.water_max,
-            relief_m: self.relief_m,
+            strata: sources.iter().map(|(name, source)| (name.clone(), format!("{source:?}"))).collect(),
             count: self.count,
-            design: self.design,
-            alpha: self.alpha,
+            shares: Shares { design: self.design, alpha: self.alpha, targets: self.targets.clone() },
+            stratum_min: if self.design == Design::Table { 0.0 } else { self.stratum_min },
+            balanced: self.balanced,
             per_tile_max: self.per_tile_max,
+            tiles_max: self.tiles_max,
             min_distance_m: self.min_distance_m,
-            split: self.split,
+            split: self.split.clone(),
             formats: self.formats.clone(),
             products: self.products.clone(),
             seed: project.seed,
             aoi,
             layers,
+            sources,
             folder: project.sampler(),
         })
     }
 
-    fn areas_given(&self) -> usize {
-        [self.aoi.is_some(), self.bbox.is_some(), self.aoi_file.is_some()]
-            .into_iter()
-            .filter(|given| *given)
-            .count()
-    }
-
-    /// Everything that is wrong without looking at a file.
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |fine: bool, text: String| {
-            if !fine {
-                problems.push(text);
-            }
-        };
-        check(
-            self.areas_given() <= 1,
-            "expected at most one of aoi, bbox and aoi_file, found several".to_owned(),
-        );
-        if let Some([west, south, east, north]) = self.bbox {
-            let fine = [west, east].iter().all(|lon| (-180.0..=180.0).contains(lon))
-                && [south, north].iter().all(|lat| (-90.0..=90.0).contains(lat))
-                && south < north
-                && west != east;
-            check(
-                fine,
-                format!(
-                    "bbox: expected [west, south, east, north] in degrees, found [{west}, {south}, {east}, {north}]"
-                ),
-            );
+    fn layers(&self, wrong: &mut Vec<String>) -> Layers {
+        let mut layers = Layers { samples: self.samples, water_max: self.water_max, ..Layers::default() };
+        for (name, raster) in &self.exclude {
+            layers.exclude.push(ExcludeLayer {
+                raster: spec(name, &raster.source, &raster.crs, raster.extent, raster.nodata),
+                values: raster.values.iter().map(|&value| value as f32).collect(),
+                max_share: if raster.values.is_empty() { 1.0 } else { raster.max_share },
+                below: raster.below,
+                above: raster.above,
+            });
         }
-        let size = self.size_px as f64 * self.resolution_m;
-        check(
-            self.size_px > 0 && self.resolution_m > 0.0 && size <= TILE_SIZE_M,
-            format!(
-                "size_px × resolution_m: expected more than 0 and at most {TILE_SIZE_M} m, found {size} m"
-            ),
-        );
-        check(
-            (1..=512).contains(&self.samples),
-            format!("samples: expected 1 to 512, found {}", self.samples),
-        );
-        check(self.count > 0, "count: expected at least 1, found 0".to_owned());
-        check((0.0..=1.0).contains(&self.alpha), format!("alpha: expected 0 to 1, found {}", self.alpha));
-        check(
-            (0.0..=1.0).contains(&self.water_max),
-            format!("water_max: expected 0 to 1, found {}", self.water_max),
-        );
-        check(
-            self.relief_m.is_sorted() && self.relief_m[0] >= 0.0,
-            format!("relief_m: expected three ascending heights, found {:?}", self.relief_m),
-        );
-        check(
-            (0.0..=2e7).contains(&self.min_distance_m),
-            format!("min_distance_m: expected 0 to 2e7, found {}", self.min_distance_m),
-        );
-        check(self.per_tile_max != Some(0), "per_tile_max: expected at least 1, found 0".to_owned());
-        let SplitConfig { train, val, test, block_km } = self.split;
-        check(
-            [train, val, test].iter().all(|share| (0.0..=1.0).contains(share))
-                && ((train + val + test) - 1.0).abs() < 1e-6,
-            format!("split: expected shares with sum 1, found train {train}, val {val}, test {test}"),
-        );
-        check(
-            (1.0..=5000.0).contains(&block_km),
-            format!("split.block_km: expected 1 to 5000, found {block_km}"),
-        );
-        problems
+        let usual = [
+            ("landcover", &self.landcover, LegendName::Worldcover),
+            ("climate", &self.climate, LegendName::KoppenBeck),
+            ("landtype", &self.landtype, LegendName::Worldcover),
+        ];
+        for (name, raster, legend) in usual {
+            layers.classes.extend(raster.as_ref().map(|raster| class_layer(name, raster, legend, wrong)));
+        }
+        if let Some(dem) = &self.dem {
+            layers.dem = Some(dem_layer(dem));
+        }
+        for (name, raster) in &self.strata {
+            if raster.legend.is_some() || !raster.classes.is_empty() {
+                let as_classes = ClassRaster {
+                    source: raster.source.clone(),
+                    legend: raster.legend,
+                    classes: raster.classes.clone(),
+                    water: Vec::new(),
+                    crs: raster.crs.clone(),
+                    extent: raster.extent,
+                    nodata: raster.nodata,
+                };
+                layers.classes.push(class_layer(name, &as_classes, LegendName::Worldcover, wrong));
+            } else {
+                layers.numbers.push(spec(name, &raster.source, &raster.crs, raster.extent, raster.nodata));
+            }
+        }
+        layers
     }
 
-    fn only_tiles(&self, problems: &mut Vec<String>) -> Result<BTreeSet<String>, Error> {
+    /// The strata in the order of their importance: where rare ones are merged, the last goes first.
+    fn sources(&self, layers: &Layers) -> Vec<(String, Source)> {
+        let class = |name: &str| {
+            let place = layers.classes.iter().position(|layer| layer.raster.stratum == name)?;
+            Some((name.to_owned(), Source::Class(place, layers.classes[place].legend.classes.clone())))
+        };
+        let number = |name: &str, attribute: &str, cut: Cut| {
+            (name.to_owned(), Source::Number(attribute.to_owned(), cut))
+        };
+        let mut sources: Vec<(String, Source)> = Vec::new();
+        sources.extend(class("climate"));
+        sources.extend(class("landcover"));
+        if self.landcover.is_some() {
+            let cut = Cut::Quantiles(self.heterogeneity_classes);
+            sources.push(number("heterogeneity", "landcover_entropy", cut));
+        }
+        if let Some(dem) = &self.dem {
+            let mut wanted = dem.strata.clone();
+            wanted.sort_unstable();
+            wanted.dedup();
+            sources.extend(wanted.into_iter().map(|stratum| match stratum {
+                DemStratum::Topography => {
+                    let bounds = self.relief_m.iter().map(|&bound| bound as f32).collect();
+                    let names = TOPOGRAPHY.map(str::to_owned).to_vec();
+                    number("topography", "relief_m", Cut::Breaks { bounds, names })
+                }
+                DemStratum::Elevation => {
+                    number("elevation", "elevation_m", Cut::ranges(&dem.elevation_m, "m"))
+                }
+                DemStratum::Slope => number("slope", "slope_deg", Cut::ranges(&dem.slope_deg, "°")),
+                DemStratum::Geomorphon => (
+                    "geomorphon".to_owned(),
+                    Source::Class(layers.classes.len(), GEOMORPHONS.map(str::to_owned).to_vec()),
+                ),
+            }));
+        }
+        sources.extend(class("landtype"));
+        for (name, raster) in &self.strata {
+            sources.push(match class(name) {
+                Some(source) => source,
+                None => {
+                    let cut = match raster.quantiles {
+                        Some(parts) => Cut::Quantiles(parts),
+                        None => Cut::ranges(&raster.breaks, ""),
+                    };
+                    number(name, &mean_of(name), cut)
+                }
+            });
+        }
+        sources
+    }
+
+    fn only_tiles(&self, wrong: &mut Vec<String>) -> Result<BTreeSet<String>, Error> {
         let mut tiles: BTreeSet<String> = self.tiles.iter().cloned().collect();
         if let Some(path) = &self.tile_list {
             let lines = read(path)?;
             let ids = lines.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
             tiles.extend(ids.filter(|id| !id.is_empty()).map(str::to_owned));
             if tiles.is_empty() {
-                problems.push(format!("tile_list: {} names no tile", path.display()));
+                wrong.push(format!("tile_list: {} names no tile", path.display()));
             }
         }
-        problems.extend(
+        wrong.extend(
             tiles.iter().filter_map(|id| Tile::from_id(id).err()).map(|error| format!("tiles: {error}")),
         );
+        if let Some(path) = &self.grid_file {
+            tiles.extend(grid_file::read(path)?.ids);
+        }
         Ok(tiles)
     }
 
     fn find_area(&self, tiles: BTreeSet<String>) -> Result<Aoi, Error> {
         let (name, area) = if let Some(which) = self.aoi {
-            let name = if which == Builtin::Africa { "africa" } else { "europe" };
-            (name.to_owned(), Some(builtin_area(which)?))
+            let name = format!("{which:?}").to_lowercase();
+            (
+                name,
+                if which == Builtin::World {
+                    Some(bbox_area([-180.0, -90.0, 180.0, 90.0]))
+                } else {
+                    Some(builtin_area(which)?)
+                },
+            )
         } else if let Some(bbox) = self.bbox {
             (format!("{bbox:?}"), Some(bbox_area(bbox)))
         } else if let Some(path) = &self.aoi_file {
-            (file_name(path), Some(parse_area(path, &read(path)?)?))
+            (file_name(path), Some(read_area(path, self.aoi_layer.as_deref())?))
+        } else if let Some(text) = &self.wkt {
+            ("the WKT polygon".to_owned(), Some(parse_wkt(text)?))
+        } else if !self.countries.is_empty() {
+            (self.countries.join(", "), Some(countries(&self.countries)?))
         } else {
             (format!("{} tiles", tiles.len()), None)
         };
         Ok(Aoi { name, area, tiles })
     }
 
-    fn raster_plans(&self, layers: &Layers) -> BTreeMap<&'static str, RasterPlan> {
+    fn raster_plans(&self) -> BTreeMap<String, RasterPlan> {
         let mut plans = BTreeMap::new();
-        let classes =
-            [("climate", &self.climate, &layers.climate), ("landcover", &self.landcover, &layers.landcover)];
-        for (stratum, config, layer) in classes {
-            if let (Some(config), Some(layer)) = (config, layer) {
-                plans.insert(
-                    stratum,
-                    RasterPlan {
-                        legend: Some(layer.legend.name.clone()),
-                        classes: config.classes.clone(),
-                        water: config.water.clone(),
-                        ..raster_plan(&config.source, config.crs.clone(), config.extent, config.nodata)
-                    },
-                );
+        let mut add = |name: &str, source: &str, settings: serde_json::Value| {
+            let mut settings = settings;
+            if let Some(entries) = settings.as_object_mut() {
+                entries.remove("source");
+            }
+            plans.insert(
+                name.to_owned(),
+                RasterPlan {
+                    source: portable_name(source),
+                    bytes: fs::metadata(source).ok().map(|file| file.len()),
+                    settings,
+                },
+            );
+        };
+        for (name, raster) in
+            [("climate", &self.climate), ("landcover", &self.landcover), ("landtype", &self.landtype)]
+        {
+            if let Some(raster) = raster {
+                add(name, &raster.source, serde_json::json!(raster));
             }
         }
-        if let Some(dem) = &self.dem {
-            plans.insert("dem", raster_plan(&dem.source, dem.crs.clone(), dem.extent, dem.nodata));
+        if let Some(raster) = &self.dem {
+            add("dem", &raster.source, serde_json::json!(raster));
+        }
+        for (name, raster) in &self.strata {
+            add(name, &raster.source, serde_json::json!(raster));
+        }
+        for (name, raster) in &self.exclude {
+            add(&format!("exclude {name}"), &raster.source, serde_json::json!(raster));
         }
         plans
     }
 }
 
 fn class_layer(
-    stratum: &'static str,
+    stratum: &str,
     raster: &ClassRaster,
     usual: LegendName,
-    problems: &mut Vec<String>,
+    wrong: &mut Vec<String>,
 ) -> ClassLayer {
     let mut legend = Legend::builtin(raster.legend.unwrap_or(usual));
     if !raster.classes.is_empty() {
         match Legend::own(&raster.classes, &raster.water) {
             Ok(own) => legend = own,
-            Err(problem) => problems.push(format!("{stratum}.{problem}")),
+            Err(problem) => wrong.push(format!("{stratum}.{problem}")),
         }
     } else if !raster.water.is_empty() {
-        problems.push(format!("{stratum}.water: expected only together with {stratum}.classes"));
+        wrong.push(format!("{stratum}.water: expected only together with {stratum}.classes"));
     }
     // 0 is "unknown" in every built-in legend; an own legend may use it.
     let zero = legend.class_of(0.0).is_none().then_some(0.0);
-    let spec = RasterSpec {
-        stratum,
-        source: raster.source.clone(),
-        crs: raster.crs.clone(),
-        extent: raster.extent,
-        missing: raster.nodata.into_iter().chain(zero).collect(),
-    };
-    ClassLayer { raster: spec, legend }
+    let mut raster = spec(stratum, &raster.source, &raster.crs, raster.extent, raster.nodata);
+    raster.missing.extend(zero);
+    ClassLayer { raster, legend, is_landcover: stratum == "landcover" }
 }
 
-fn raster_plan(
+fn dem_layer(dem: &ElevationRaster) -> DemLayer {
+    DemLayer {
+        raster: spec("dem", &dem.source, &dem.crs, dem.extent, dem.nodata),
+        strata: dem.strata.clone(),
+        search_m: dem.geomorphon_search_m,
+        flat_deg: dem.geomorphon_flat_deg,
+    }
+}
+
+fn spec(
+    stratum: &str,
     source: &str,
-    crs: Option<String>,
+    crs: &Option<String>,
     extent: Option<[f64; 4]>,
     nodata: Option<f64>,
-) -> RasterPlan {
-    RasterPlan {
-        source: portable_name(source),
-        bytes: fs::metadata(source).ok().map(|file| file.len()),
-        crs,
+) -> RasterSpec {
+    RasterSpec {
+        stratum: stratum.to_owned(),
+        source: source.to_owned(),
+        crs: crs.clone(),
         extent,
-        nodata,
-        legend: None,
-        classes: BTreeMap::new(),
-        water: Vec::new(),
+        missing: nodata.into_iter().collect(),
     }
 }
 
@@ -382,45 +450,30 @@ mod tests {
         Project { name: "p".into(), dir: "/tmp/p".into(), years: [2018, 2019], seed: 1 }
     }
 
-    fn problems(config: &Config) -> String {
-        config.resolve(&project()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once() {
-        let config = Config {
-            bbox: Some([10.0, 20.0, 30.0, 15.0]),
-            aoi: Some(Builtin::Africa),
-            count: 0,
-            alpha: 2.0,
-            split: SplitConfig { train: 0.5, ..SplitConfig::default() },
-            tiles: vec!["99XYZ".into()],
-            ..Config::default()
-        };
-        let text = problems(&config);
-        for part in ["at most one of", "bbox", "count", "alpha", "split", "99XYZ"] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-        assert!(problems(&Config::default()).contains("found none"));
-    }
-
     #[test]
     fn the_plan_does_not_know_the_host_or_folder() {
         assert_eq!(portable_name("http://127.0.0.1:4711/dem/a.tif?token=x"), "dem/a.tif");
         assert_eq!(portable_name("/data/dem.tif"), "dem.tif");
-        let raster = |source: &str| {
-            let dem = crate::config::ElevationRaster {
-                source: source.into(),
-                crs: None,
-                extent: None,
-                nodata: None,
-            };
-            Config { aoi: Some(Builtin::Europe), dem: Some(dem), ..Config::default() }
-                .resolve(&project())
-                .unwrap()
+        let hash = |source: &str| {
+            let text = format!("bbox = [1, 2, 3, 4]\ndem = {{ source = \"{source}\" }}");
+            let config: Config = toml::from_str(&text).unwrap();
+            minicube::plan_hash(&config.resolve(&project()).unwrap())
         };
-        let hash = |plan: &Plan| minicube::plan_hash(plan);
-        assert_eq!(hash(&raster("http://127.0.0.1:1/d.tif")), hash(&raster("http://127.0.0.1:2/d.tif")));
-        assert_ne!(hash(&raster("http://127.0.0.1:1/d.tif")), hash(&raster("http://127.0.0.1:1/e.tif")));
+        assert_eq!(hash("http://127.0.0.1:1/d.tif"), hash("http://127.0.0.1:2/d.tif"));
+        assert_ne!(hash("http://127.0.0.1:1/d.tif"), hash("http://127.0.0.1:1/e.tif"));
+    }
+
+    #[test]
+    fn strata_come_in_the_order_of_their_importance() {
+        let text = "bbox = [1, 2, 3, 4]\nclimate = { source = \"c.tif\" }\nlandcover = { source = \"l.tif\" }\n\
+                    dem = { source = \"d.tif\", strata = [\"geomorphon\", \"topography\"] }\n\
+                    strata.soil = { source = \"s.tif\", classes = { \"1\" = \"clay\" } }\n\
+                    strata.ph = { source = \"p.tif\", quantiles = 4 }\n";
+        let config: Config = toml::from_str(text).unwrap();
+        let plan = config.resolve(&project()).unwrap();
+        let expected = ["climate", "landcover", "heterogeneity", "topography", "geomorphon", "ph", "soil"];
+        assert_eq!(plan.columns(), expected);
+        // The geomorphon comes after the three class layers.
+        assert!(matches!(plan.sources[4].1, Source::Class(3, _)));
     }
 }

@@ -1,8 +1,8 @@
 //! Strata rasters through GDAL: any format and reference system, one read per raster and tile.
 //!
-//! The points to look up lie on a regular lattice in the tile's UTM zone. Cell corners are transformed exactly, points
+//! What is looked up is a regular lattice of points in the tile's UTM zone. Cell corners are transformed exactly, points
 //! within a cell bilinearly between its corners (an error below a metre for cells of a few kilometres). The window of
-//! the raster that holds the tile is read once, thinned while reading where the raster is finer than the lattice, so
+//! the raster that holds the block is read once, thinned while reading where the raster is finer than the lattice, so
 //! that overviews are used and memory is bounded by the lattice.
 
 use std::sync::Once;
@@ -11,7 +11,7 @@ use gdal::errors::GdalError;
 use gdal::raster::{RasterCreationOptions, ResampleAlg};
 use gdal::{Dataset, DriverManager};
 use minicube::{CellGrid, Tile};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 
 use crate::Error;
 use crate::lonlat::{name, transform};
@@ -20,7 +20,7 @@ use crate::lonlat::{name, transform};
 #[derive(Clone, Debug, PartialEq)]
 pub struct RasterSpec {
     /// The stratum it serves, for messages.
-    pub stratum: &'static str,
+    pub stratum: String,
     /// Path, http(s) URL or GDAL name.
     pub source: String,
     /// Overrides the file's reference system.
@@ -49,6 +49,8 @@ impl Raster {
     /// [`Error::Raster`] if it cannot be opened or has no reference system or georeference.
     pub fn open(spec: &RasterSpec) -> Result<Raster, Error> {
         configure_gdal();
+        // GDAL looks for attributes that most files lack; HDF5 would print a page for each, thread by thread.
+        hdf5::silence_errors(true);
         let failed = |reason: String| failure(spec, reason);
         let dataset = open_dataset(&spec.source).map_err(|error| failed(reason(&error)))?;
         let crs = match &spec.crs {
@@ -73,8 +75,20 @@ impl Raster {
         Ok(Raster { spec: spec.clone(), dataset, crs, to_pixel, geographic, missing })
     }
 
-    /// Values at the lattice of a tile, `[cell, sample]` with samples row by row from the north-west; NaN where the
-    /// raster has no data or does not reach. `cells` are (row, col); `samples` points along an edge of a cell.
+    /// How many points along an edge of a cell meet every pixel about once, at most `most`.
+    ///
+    /// # Errors
+    /// [`Error::Projection`] if PROJ does not know the zone.
+    pub fn points_per_cell(&self, tile: &Tile, grid: &CellGrid, most: usize) -> Result<usize, Error> {
+        let middle = Block { row0: 0, col0: 0, rows: 1, cols: 1 };
+        let nodes = self.node_pixels(tile, grid, &middle)?;
+        let [(x0, y0), (x1, _), (_, y2), _] = nodes[..] else { return Ok(most) };
+        let pixels = (x1 - x0).abs().max((y2 - y0).abs());
+        Ok((pixels.ceil().max(1.0) as usize).min(most))
+    }
+
+    /// Values at the lattice of a block of cells, `[rows × per_cell, cols × per_cell]`, row 0 in the north; NaN where the
+    /// raster has no data or does not reach.
     ///
     /// # Errors
     /// [`Error::Raster`] if the window cannot be read, [`Error::Projection`] if PROJ fails.
@@ -82,56 +96,58 @@ impl Raster {
         &self,
         tile: &Tile,
         grid: &CellGrid,
-        cells: &[(usize, usize)],
-        samples: usize,
+        block: &Block,
+        per_cell: usize,
+        lookup: Lookup,
     ) -> Result<Array2<f32>, Error> {
-        let mut values = Array2::from_elem((cells.len(), samples * samples), f32::NAN);
-        let corners = self.corner_pixels(tile, grid, cells)?;
-        let Some(window) = self.read_window(&corners, grid.cells_per_side() * samples)? else {
-            return Ok(values);
-        };
-        let parts: Vec<f64> = (0..samples).map(|i| (i as f64 + 0.5) / samples as f64).collect();
-        for (mut cell, corner) in values.rows_mut().into_iter().zip(&corners) {
-            let points = parts.iter().flat_map(|&down| {
-                let (from, to) = (between(corner[0], corner[2], down), between(corner[1], corner[3], down));
-                parts.iter().map(move |&right| between(from, to, right))
-            });
-            for (value, point) in cell.iter_mut().zip(points) {
-                if let Some(found) = window.at(point).filter(|found| !self.missing.contains(found)) {
-                    *value = found;
+        let shape = (block.rows * per_cell, block.cols * per_cell);
+        let mut values = Array2::from_elem(shape, f32::NAN);
+        let nodes = self.node_pixels(tile, grid, block)?;
+        let Some(window) = self.read_window(&nodes, shape)? else { return Ok(values) };
+        let node = |row: usize, col: usize| nodes[row * (block.cols + 1) + col];
+        let part = |index: usize| (index as f64 + 0.5) / per_cell as f64;
+        for (y, mut line) in values.rows_mut().into_iter().enumerate() {
+            let (row, down) = (y / per_cell, part(y % per_cell));
+            for col in 0..block.cols {
+                let from = between(node(row, col), node(row + 1, col), down);
+                let to = between(node(row, col + 1), node(row + 1, col + 1), down);
+                for x in 0..per_cell {
+                    let point = between(from, to, part(x));
+                    let found = match lookup {
+                        Lookup::Nearest => window.at(point).filter(|found| !self.missing.contains(found)),
+                        Lookup::Bilinear => window.between(point, &self.missing),
+                    };
+                    if let Some(found) = found {
+                        line[col * per_cell + x] = found;
+                    }
                 }
             }
         }
         Ok(values)
     }
 
-    /// Corners of each cell in pixels (column, row): upper-left, upper-right, lower-left, lower-right.
-    fn corner_pixels(
-        &self,
-        tile: &Tile,
-        grid: &CellGrid,
-        cells: &[(usize, usize)],
-    ) -> Result<Vec<[(f64, f64); 4]>, Error> {
-        let mut points: Vec<(f64, f64)> = cells
-            .iter()
-            .flat_map(|&(row, col)| {
-                let b = grid.cell_bounds(tile, row, col);
-                [(b.x_min, b.y_max), (b.x_max, b.y_max), (b.x_min, b.y_min), (b.x_max, b.y_min)]
-            })
-            .collect();
+    /// The corners of a block's cells in pixels (column, row), `[rows + 1, cols + 1]` row by row from the north-west.
+    fn node_pixels(&self, tile: &Tile, grid: &CellGrid, block: &Block) -> Result<Vec<(f64, f64)>, Error> {
+        let size = grid.cell_size_m();
+        let mut points = Vec::with_capacity((block.rows + 1) * (block.cols + 1));
+        for row in 0..=block.rows as i32 {
+            let y = tile.origin.y - f64::from(block.row0 + row) * size;
+            points.extend(
+                (0..=block.cols as i32).map(|col| (tile.origin.x + f64::from(block.col0 + col) * size, y)),
+            );
+        }
         transform(&name(tile.epsg), &self.crs, &mut points)?;
-        let middle = self.to_pixel_units(points.first().copied().unwrap_or_default()).0;
-        // Pixels in 360°: points on the other side of the antimeridian are brought next to the first one.
+        // A turn of 360° in pixels. The first point is brought into the raster's range, the others next to it, so that a
+        // block across the antimeridian, or across the seam of a raster from 0° to 360°, stays in one piece.
         let turn = if self.geographic { (360.0 * self.to_pixel[1]).abs() } else { f64::INFINITY };
-        let pixels = points.chunks_exact(4).map(|four| {
-            let pixel = |point: (f64, f64)| {
-                let (col, row) = self.to_pixel_units(point);
-                let turns = ((col - middle) / turn).round();
-                (if turns == 0.0 { col } else { col - turns * turn }, row)
-            };
-            [pixel(four[0]), pixel(four[1]), pixel(four[2]), pixel(four[3])]
-        });
-        Ok(pixels.collect())
+        let first = self.to_pixel_units(points.first().copied().unwrap_or_default()).0;
+        let home = first - (first / turn).floor() * if turn.is_finite() { turn } else { 0.0 };
+        let place = |point: (f64, f64)| {
+            let (col, row) = self.to_pixel_units(point);
+            let turns = ((col - home) / turn).round();
+            (if turns == 0.0 { col } else { col - turns * turn }, row)
+        };
+        Ok(points.into_iter().map(place).collect())
     }
 
     fn to_pixel_units(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -139,43 +155,95 @@ impl Raster {
         (t[0] + t[1] * x + t[2] * y, t[3] + t[4] * x + t[5] * y)
     }
 
-    /// Reads the part of the raster that holds all corners; `None` if they are all outside.
-    fn read_window(&self, corners: &[[(f64, f64); 4]], lattice: usize) -> Result<Option<Window>, Error> {
+    /// Reads the part of the raster that holds all nodes and a pixel around them; `None` if they are all outside.
+    fn read_window(&self, nodes: &[(f64, f64)], lattice: (usize, usize)) -> Result<Option<Window>, Error> {
         let (cols, rows) = self.dataset.raster_size();
-        let range = |axis: fn(&(f64, f64)) -> f64, size: usize| {
-            let all = || corners.iter().flatten().map(axis);
-            let low = all().fold(f64::INFINITY, f64::min).floor().max(0.0);
-            let high = (all().fold(f64::NEG_INFINITY, f64::max).floor() + 1.0).min(size as f64);
-            (low < high).then_some((low as usize, (high - low) as usize))
+        let range = |axis: fn(&(f64, f64)) -> f64, points: usize| {
+            let all = || nodes.iter().map(axis);
+            let low = all().fold(f64::INFINITY, f64::min).floor() as i64;
+            let high = all().fold(f64::NEG_INFINITY, f64::max).floor() as i64 + 1;
+            // One of every `thin` pixels is read; the margin keeps a neighbour on every side.
+            let thin = ((high - low) / points.max(1) as i64).max(1);
+            (low - thin - 1, high + thin + 1, thin)
         };
-        let (Some((left, width)), Some((top, height))) = (range(|p| p.0, cols), range(|p| p.1, rows)) else {
+        let (left, right, thin_x) = range(|p| p.0, lattice.1);
+        let (top, bottom, thin_y) = range(|p| p.1, lattice.0);
+        let (top, bottom) = (top.max(0), bottom.min(rows as i64));
+        let whole_turn = self.geographic && ((360.0 * self.to_pixel[1]).abs() - cols as f64).abs() < 0.5;
+        // Column ranges inside the raster: one, or two where the block lies across the seam of a whole turn.
+        let cols = cols as i64;
+        let mut parts = vec![(left.max(0), right.min(cols))];
+        if whole_turn && right > cols {
+            parts.push((0, (right - cols).min(left)));
+        } else if whole_turn && left < 0 {
+            parts.insert(0, (cols + left, cols));
+        }
+        parts.retain(|(from, to)| from < to);
+        if parts.is_empty() || top >= bottom {
             return Ok(None);
+        }
+        let mut window = Window {
+            left: if whole_turn && left < 0 { left as f64 } else { parts[0].0 as f64 },
+            top: top as f64,
+            per_col: 1.0 / thin_x as f64,
+            per_row: 1.0 / thin_y as f64,
+            values: Array2::zeros((0, 0)),
         };
-        let thin = |length: usize| length.div_ceil((length / lattice.max(1)).max(1));
-        let (buffer_cols, buffer_rows) = (thin(width), thin(height));
+        for (from, to) in parts {
+            let part = self.read_part((from, to - from), (top, bottom - top), (thin_x, thin_y))?;
+            window.values = if window.values.is_empty() {
+                part
+            } else {
+                concatenate(Axis(1), &[window.values.view(), part.view()])
+                    .map_err(|error| failure(&self.spec, error.to_string()))?
+            };
+        }
+        Ok(Some(window))
+    }
+
+    /// Reads columns and rows (first, count), one of every `thin`; a rest at the raster's edge is left out.
+    fn read_part(&self, cols: (i64, i64), rows: (i64, i64), thin: (i64, i64)) -> Result<Array2<f32>, Error> {
         let failed = |error: GdalError| failure(&self.spec, reason(&error));
+        let size = |length: i64, thin: i64| (length / thin).max(1) as usize;
+        let (width, height) = (size(cols.1, thin.0), size(rows.1, thin.1));
+        let whole = |length: i64, thin: i64| (length - length % thin).max(length.min(thin)) as usize;
         let buffer = self
             .dataset
             .rasterband(1)
             .and_then(|band| {
                 band.read_as::<f32>(
-                    (left as isize, top as isize),
+                    (cols.0 as isize, rows.0 as isize),
+                    (whole(cols.1, thin.0), whole(rows.1, thin.1)),
                     (width, height),
-                    (buffer_cols, buffer_rows),
                     Some(ResampleAlg::NearestNeighbour),
                 )
             })
             .map_err(failed)?;
-        Ok(Some(Window {
-            left: left as f64,
-            top: top as f64,
-            per_col: buffer_cols as f64 / width as f64,
-            per_row: buffer_rows as f64 / height as f64,
-            cols: buffer_cols,
-            rows: buffer_rows,
-            values: buffer.into_shape_and_vec().1,
-        }))
+        Array2::from_shape_vec((height, width), buffer.into_shape_and_vec().1)
+            .map_err(|error| failure(&self.spec, error.to_string()))
     }
+}
+
+/// A block of cells of a tile; it may reach beyond the tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// First row.
+    pub row0: i32,
+    /// First column.
+    pub col0: i32,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+}
+
+/// How a value is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The pixel under the point: classes.
+    Nearest,
+    /// Between the four pixels around the point; of those without data the others count alone: numbers.
+    Bilinear,
 }
 
 /// A part of a raster in memory, perhaps thinned.
@@ -184,20 +252,37 @@ struct Window {
     top: f64,
     per_col: f64,
     per_row: f64,
-    cols: usize,
-    rows: usize,
-    values: Vec<f32>,
+    /// `[row, col]`
+    values: Array2<f32>,
 }
 
 impl Window {
     /// Value of the pixel under a point in raster pixels (column, row).
     fn at(&self, (col, row): (f64, f64)) -> Option<f32> {
-        let index = |offset: f64, scale: f64, count: usize| {
-            (offset >= 0.0).then_some((offset * scale) as usize).filter(|&index| index < count)
-        };
-        let col = index(col - self.left, self.per_col, self.cols)?;
-        let row = index(row - self.top, self.per_row, self.rows)?;
-        self.values.get(row * self.cols + col).copied()
+        let index = |offset: f64, scale: f64| (offset >= 0.0).then_some((offset * scale) as usize);
+        let (col, row) = (index(col - self.left, self.per_col)?, index(row - self.top, self.per_row)?);
+        self.values.get((row, col)).copied()
+    }
+
+    /// Weighted mean of the four pixels around a point; `None` if the pixel under it has no data.
+    fn between(&self, point: (f64, f64), missing: &[f32]) -> Option<f32> {
+        let valid = |value: &f32| !value.is_nan() && !missing.contains(value);
+        self.at(point).filter(valid)?;
+        let (x, y) = ((point.0 - self.left) * self.per_col - 0.5, (point.1 - self.top) * self.per_row - 0.5);
+        let (right, down) = (x - x.floor(), y - y.floor());
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (row, by_row) in [(y.floor(), 1.0 - down), (y.floor() + 1.0, down)] {
+            for (col, by_col) in [(x.floor(), 1.0 - right), (x.floor() + 1.0, right)] {
+                if row >= 0.0 && col >= 0.0 {
+                    let value = self.values.get((row as usize, col as usize)).copied().filter(valid);
+                    if let Some(value) = value {
+                        sum += by_row * by_col * f64::from(value);
+                        weights += by_row * by_col;
+                    }
+                }
+            }
+        }
+        (weights > 0.0).then_some((sum / weights) as f32)
     }
 }
 
@@ -245,7 +330,7 @@ fn open_source(source: &str) -> Result<Dataset, GdalError> {
 }
 
 fn failure(spec: &RasterSpec, reason: String) -> Error {
-    Error::Raster { stratum: spec.stratum, source_name: spec.source.clone(), reason }
+    Error::Raster { stratum: spec.stratum.clone(), source_name: spec.source.clone(), reason }
 }
 
 /// GDAL's own words, without the wrapping of the bindings.
@@ -267,7 +352,9 @@ fn reason(error: &GdalError) -> String {
 /// Quiet, frugal and patient over the network; once per process.
 fn configure_gdal() {
     static ONCE: Once = Once::new();
-    const OPTIONS: [(&str, &str); 4] = [
+    const OPTIONS: [(&str, &str); 5] = [
+        // Megabytes of decoded blocks for all rasters together; GDAL's own default is a share of the memory.
+        ("GDAL_CACHEMAX", "192"),
         ("GDAL_HTTP_CONNECTTIMEOUT", "10"),
         ("GDAL_HTTP_TIMEOUT", "120"),
         ("GDAL_HTTP_MAX_RETRY", "3"),
@@ -288,6 +375,7 @@ fn configure_gdal() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::array;
 
     #[test]
     fn the_inverse_undoes_a_geotransform() {
@@ -301,21 +389,28 @@ mod tests {
         assert_eq!(inverse(&[0.0; 6]), None);
     }
 
+    fn window(left: f64, per_col: f64, values: Array2<f32>) -> Window {
+        Window { left, top: 0.0, per_col, per_row: 1.0, values }
+    }
+
     #[test]
     fn a_thinned_window_keeps_its_place() {
         // Columns 10..14 of the raster thinned to two: 10 and 11 share a value, 12 and 13 the other.
-        let window = Window {
-            left: 10.0,
-            top: 0.0,
-            per_col: 0.5,
-            per_row: 1.0,
-            cols: 2,
-            rows: 1,
-            values: vec![1.0, 2.0],
-        };
+        let window = window(10.0, 0.5, array![[1.0, 2.0]]);
         assert_eq!(window.at((11.9, 0.5)), Some(1.0));
         assert_eq!(window.at((12.0, 0.5)), Some(2.0));
         assert_eq!(window.at((14.0, 0.5)), None);
         assert_eq!(window.at((9.9, 0.5)), None);
+    }
+
+    /// Between the pixel centres (0.5, 0.5) = 0 and (1.5, 0.5) = 10; a missing neighbour leaves the other's value.
+    #[test]
+    fn bilinear_values_by_hand() {
+        let window = window(0.0, 1.0, array![[0.0, 10.0], [0.0, 10.0]]);
+        assert_eq!(window.between((1.0, 1.0), &[]), Some(5.0));
+        assert_eq!(window.between((1.25, 0.5), &[]), Some(7.5));
+        assert_eq!(window.between((0.1, 0.1), &[]), Some(0.0));
+        assert_eq!(window.between((1.0, 1.0), &[0.0]), Some(10.0));
+        assert_eq!(window.between((0.9, 1.0), &[0.0]), None, "the pixel under the point has no data");
     }
 }

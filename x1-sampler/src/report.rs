@@ -1,75 +1,50 @@
 //! The report page: is this sample what was asked for, and how does it differ from the population?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use minicube::report::{Report, bars, scatter_map};
-use minicube::{Location, Split, Tile};
+use minicube::report::{MapColumn, PointMap, Report, bars, heat};
+use minicube::{LonLat, Split, Tile};
 
-use crate::aoi::Lies;
+use crate::aoi::{Aoi, Lies};
 use crate::balance::{divergence, effective_size, largest_difference};
 use crate::candidates::Population;
+use crate::judge::Judged;
 use crate::plan::Plan;
+use crate::points::Points;
 use crate::sample::Sample;
+use crate::spread::{clustering, mean_nearest_m};
 
-/// More points than this do not make a map clearer, only larger.
-const MAP_POINTS: usize = 5000;
+/// More bars than this are put into a second picture.
+const BARS: usize = 12;
 
-/// Puts the page together.
+/// The page of a drawn sample.
 #[must_use]
 pub(crate) fn page(plan: &Plan, tiles: &[(Tile, Lies)], population: &Population, sample: &Sample) -> Report {
     let locations = &sample.table.locations;
-    let mut report = Report::new("Sample of locations")
-        .lead(&lead(plan, tiles, population, sample))
-        .section("In figures")
-        .table(&["figure", "value"], figures(plan, tiles, population, sample))
-        .section("Where");
-    let outlines = plan.aoi.outlines();
-    let split_names: Vec<String> = Split::ALL.iter().map(Split::to_string).collect();
-    let by_split = points(locations, |location| location.split as usize);
-    report = report.svg(
-        &map_caption("Locations by split", locations),
-        &scatter_map("split", &by_split, &split_names, &outlines),
-    );
-    for column in &population.columns {
-        let classes: Vec<String> = classes_of(locations, column).into_iter().collect();
-        let by_class = points(locations, |location| {
-            classes.iter().position(|class| Some(class) == location.strata.get(*column)).unwrap_or(0)
+    let splits: Vec<u16> = locations.iter().map(|location| location.split as u16).collect();
+    let mut groups = vec![MapColumn {
+        name: "split".to_owned(),
+        classes: Split::ALL.iter().map(Split::to_string).collect(),
+        of_point: splits,
+    }];
+    if plan.split.folds > 0 {
+        groups.push(MapColumn {
+            name: "fold".to_owned(),
+            classes: (0..plan.split.folds).map(|fold| fold.to_string()).collect(),
+            of_point: locations.iter().map(|location| location.fold.unwrap_or(0) as u16).collect(),
         });
-        let caption = map_caption(&format!("Locations by {column}"), locations);
-        report = report.svg(&caption, &scatter_map(column, &by_class, &classes, &outlines));
     }
-    report = report.section("Population and sample").text(
-        "Population: all cells that could have been drawn. Sample: the cells drawn. Weighted: the sample with its \
-         weights, which should give the population back.",
-    );
-    for (index, column) in population.columns.iter().enumerate() {
-        let (classes, of_population, drawn, weighted) = marginal(population, sample, index);
-        let share = |counts: &[f64]| shares(counts);
-        let groups = [
-            ("population".to_owned(), share(&of_population)),
-            ("sample".to_owned(), share(&drawn)),
-            ("weighted sample".to_owned(), share(&weighted)),
-        ];
-        report = report.svg(&format!("Shares of the classes of {column}"), &bars(column, &classes, &groups));
-    }
-    report
-        .section("Distance from target and population")
-        .text("Kullback–Leibler divergence in nats (0 = equal) and largest difference of a share.")
-        .table(
-            &["of", "sample from population", "weighted from population", "largest difference, weighted"],
-            divergences(population, sample),
-        )
-        .section("Joint strata")
-        .text(
-            "Wanted: the target share in whole locations. What a stratum could not give went to the others.",
-        )
-        .table(&["stratum", "cells", "wanted", "drawn", "weight of one"], joint(population, sample))
-        .section("Tiles")
-        .table(&["tile", "EPSG", "candidate cells", "locations"], tile_rows(tiles, population, locations))
-}
-
-fn lead(plan: &Plan, tiles: &[(Tile, Lies)], population: &Population, sample: &Sample) -> String {
-    format!(
+    let picture = Picture {
+        population,
+        aoi: &plan.aoi,
+        chosen: &sample.chosen,
+        ids: locations.iter().map(|location| location.id.clone()).collect(),
+        places: locations.iter().map(|l| LonLat { lon: l.lon, lat: l.lat }).collect(),
+        weights: locations.iter().map(|location| location.weight).collect(),
+        groups,
+        seed: plan.seed,
+    };
+    let lead = format!(
         "{} minicubes of {} m in {}, drawn with seed {} from {} cells in {} tiles and {} joint strata.",
         sample.draw.chosen.len(),
         plan.grid.cell_size_m(),
@@ -78,157 +53,472 @@ fn lead(plan: &Plan, tiles: &[(Tile, Lies)], population: &Population, sample: &S
         population.candidates.len(),
         tiles.len(),
         population.strata.len()
+    );
+    let mut rows = drawn_figures(plan, tiles, population, sample);
+    rows.extend(picture.figures());
+    let mut report = Report::new("Sample of locations")
+        .lead(&lead)
+        .section("In figures")
+        .table(&["figure", "value"], rows);
+    report = limits(report, plan, population, sample);
+    report = picture.maps(report);
+    report = picture.compare(report);
+    let joint = (0..population.strata.len()).map(|stratum| {
+        vec![
+            population.strata[stratum].join(" / "),
+            population.sizes[stratum].to_string(),
+            format!("{:.1}", sample.shares[stratum] * plan.count as f64),
+            sample.draw.drawn[stratum].to_string(),
+            deviation(sample.draw.drawn[stratum] as f64, sample.shares[stratum] * plan.count as f64),
+            format!("{:.3}", population.sizes[stratum] as f64 / sample.draw.drawn[stratum].max(1) as f64),
+        ]
+    });
+    report = report
+        .section("Joint strata")
+        .text(
+            "Target: the share of the design in locations. What a stratum could not give went to the others. One \
+             location stands for so many cells of its stratum (Horvitz–Thompson).",
+        )
+        .table(&["stratum", "cells", "target", "drawn", "off target", "cells a location"], joint.collect());
+    if !population.merged.is_empty() {
+        let merged = population.merged.iter().map(|(names, size, into)| {
+            vec![names.join(" / "), size.to_string(), population.strata[*into as usize].join(" / ")]
+        });
+        report = report
+            .section("Merged strata")
+            .text(&format!(
+                "These had a target below {} locations and were merged with others that share their leading classes.",
+                plan.stratum_min
+            ))
+            .table(&["stratum", "cells", "went to"], merged.collect());
+    }
+    report.section("Tiles").table(
+        &["tile", "EPSG", "candidate cells", "locations"],
+        tile_rows(tiles, population, &sample.chosen),
     )
 }
 
-fn figures(
+/// The page that judges somebody's table.
+#[must_use]
+pub(crate) fn judgement(
+    plan: &Plan,
+    name: &str,
+    tiles: &[(Tile, Lies)],
+    population: &Population,
+    points: &Points,
+    judged: &Judged,
+) -> Report {
+    let chosen: Vec<usize> = judged.found.iter().map(|&(_, candidate)| candidate).collect();
+    let groups = points.groups.iter().map(|(column, of_row)| {
+        let mut classes = of_row.clone();
+        classes.sort();
+        classes.dedup();
+        let number = |row: usize| classes.binary_search(&of_row[row]).unwrap_or(0) as u16;
+        let of_point = judged.found.iter().map(|&(row, _)| number(row)).collect();
+        MapColumn { name: column.clone(), classes: classes.clone(), of_point }
+    });
+    let picture = Picture {
+        population,
+        aoi: &plan.aoi,
+        ids: judged.found.iter().map(|&(row, _)| points.ids[row].clone()).collect(),
+        places: judged.places(points),
+        weights: weights_of(population, judged),
+        chosen: &chosen,
+        groups: groups.collect(),
+        seed: plan.seed,
+    };
+    let lead = format!(
+        "{name}: {} of {} locations lie in the {} cells of {}. How far are they from that population?",
+        chosen.len(),
+        points.places.len(),
+        population.candidates.len(),
+        plan.area.name,
+    );
+    let mut rows = vec![
+        row("locations in the table", points.places.len()),
+        row("in a cell of the population", chosen.len()),
+        row("in a cell with an earlier location", judged.repeated),
+        row("on a strip between cells", judged.between),
+        row("outside the population (area, water, no data)", judged.outside),
+        row(
+            "tiles with locations",
+            tile_rows(tiles, population, &chosen).iter().filter(|row| row[3] != "0").count(),
+        ),
+    ];
+    rows.extend(picture.figures());
+    let mut report = Report::new("Judgement of a sample")
+        .lead(&lead)
+        .section("In figures")
+        .table(&["figure", "value"], rows);
+    report = picture.maps(report);
+    report = picture.compare(report);
+    let total = chosen.len().max(1) as f64;
+    let size = population.candidates.len() as f64;
+    let joint = (0..population.strata.len()).map(|stratum| {
+        let (drawn, cells) = (judged.drawn[stratum] as f64 / total, population.sizes[stratum] as f64 / size);
+        vec![
+            population.strata[stratum].join(" / "),
+            percent(cells),
+            percent(drawn),
+            format!("{:.2}", drawn / cells),
+        ]
+    });
+    report
+        .section("Joint strata")
+        .text("Ratio: 1 as in the population, 0 never, above 1 more often than the land has it.")
+        .table(&["stratum", "of the population", "of the sample", "ratio"], joint.collect())
+}
+
+/// Weight of each found location: cells over locations of its stratum, mean 1.
+fn weights_of(population: &Population, judged: &Judged) -> Vec<f64> {
+    let by_stratum = crate::design::weights(&population.sizes, &judged.drawn);
+    let stratum = |&(_, candidate): &(usize, usize)| population.candidates[candidate].stratum as usize;
+    judged.found.iter().map(|found| by_stratum[stratum(found)]).collect()
+}
+
+/// A sample beside its population, whoever drew it.
+struct Picture<'a> {
+    population: &'a Population,
+    aoi: &'a Aoi,
+    /// Candidate of each location.
+    chosen: &'a [usize],
+    ids: Vec<String>,
+    places: Vec<LonLat>,
+    weights: Vec<f64>,
+    /// What divides the locations: split, fold, …
+    groups: Vec<MapColumn>,
+    seed: u64,
+}
+
+impl Picture<'_> {
+    fn figures(&self) -> Vec<Vec<String>> {
+        let population: Vec<LonLat> = self.population.candidates.iter().map(|c| c.center).collect();
+        let (sizes, drawn) = self.joint_counts();
+        let unsampled: f64 =
+            sizes.iter().zip(&drawn).filter(|(_, drawn)| **drawn == 0.0).map(|(size, _)| size).sum();
+        let hit = drawn.iter().filter(|drawn| **drawn > 0.0).count();
+        vec![
+            row("joint strata with locations", format!("{hit} of {}", drawn.len())),
+            row(
+                "population in strata without locations",
+                percent(unsampled / population.len().max(1) as f64),
+            ),
+            row(
+                "divergence from the population (Kullback–Leibler, nats)",
+                decimals(divergence(&drawn, &sizes), 4),
+            ),
+            row(
+                "largest difference from a share of the population",
+                percent(largest_difference(&drawn, &sizes)),
+            ),
+            row(
+                "effective sample size (Kish)",
+                format!("{:.1}", effective_size(self.weights.iter().copied())),
+            ),
+            row(
+                "mean distance to the nearest other location",
+                format!("{:.1} km", mean_nearest_m(&self.places) / 1e3),
+            ),
+            row(
+                "spatial clustering index (1 = random, below: clustered)",
+                format!("{:.3}", clustering(&self.places, &population, self.seed)),
+            ),
+        ]
+    }
+
+    fn maps(&self, report: Report) -> Report {
+        let mut columns = self.groups.clone();
+        columns.extend(self.population.columns.iter().map(|column| MapColumn {
+            name: column.name.clone(),
+            classes: column.classes.clone(),
+            of_point: self.chosen.iter().map(|&index| column.of_cell[index]).collect(),
+        }));
+        let map = PointMap {
+            title: "Locations".to_owned(),
+            points: self.places.iter().map(|place| (place.lon, place.lat)).collect(),
+            names: self.ids.clone(),
+            columns,
+            outlines: self.aoi.outlines(),
+        };
+        let caption = "Hover a location to see its classes; choose what the colours mean; click a class to hide it; \
+                       scroll to zoom, drag to move.";
+        report.section("Where").map(caption, &map)
+    }
+
+    /// Histograms of every stratum, divergences, and two strata at a time.
+    fn compare(&self, mut report: Report) -> Report {
+        report = report.section("Population and sample").text(
+            "Population: all cells that could have been drawn. Sample: the cells drawn. Weighted: the sample with its \
+             weights, which should give the population back.",
+        );
+        for column in &self.population.columns {
+            for (labels, groups) in self.histogram(&column.name) {
+                let groups: Vec<(String, Vec<f64>)> = ["population", "sample", "weighted sample"]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .zip(groups)
+                    .collect();
+                let caption = format!("Shares of the classes of {}", column.name);
+                report = report.svg(&caption, &bars(&column.name, &labels, &groups));
+            }
+        }
+        report = report
+            .section("Distance from the population")
+            .text("Kullback–Leibler divergence in nats (0 = equal) and largest difference of a share.")
+            .table(
+                &[
+                    "of",
+                    "sample from population",
+                    "largest difference",
+                    "weighted from population",
+                    "largest difference",
+                ],
+                self.divergences(),
+            );
+        self.joint_heat(report)
+    }
+
+    /// Counts of the classes of a column in population, sample and weighted sample.
+    fn marginal(&self, name: &str) -> Option<(Vec<String>, [Vec<f64>; 3])> {
+        let column = self.population.column(name)?;
+        let mut counts = [0, 1, 2].map(|_| vec![0.0; column.classes.len()]);
+        column.of_cell.iter().for_each(|&class| counts[0][usize::from(class)] += 1.0);
+        for (&index, weight) in self.chosen.iter().zip(&self.weights) {
+            let class = usize::from(column.of_cell[index]);
+            counts[1][class] += 1.0;
+            counts[2][class] += weight;
+        }
+        Some((column.classes.clone(), counts))
+    }
+
+    /// Shares of the classes that occur, the commonest first, in pictures of at most [`BARS`] classes.
+    fn histogram(&self, name: &str) -> Vec<(Vec<String>, [Vec<f64>; 3])> {
+        let Some((classes, counts)) = self.marginal(name) else { return Vec::new() };
+        let mut order: Vec<usize> = (0..classes.len()).filter(|&class| counts[0][class] > 0.0).collect();
+        if order.len() > BARS {
+            order.sort_by(|&a, &b| counts[0][b].total_cmp(&counts[0][a]).then(a.cmp(&b)));
+        }
+        let sums = counts.each_ref().map(|counts| counts.iter().sum::<f64>().max(f64::MIN_POSITIVE));
+        let part = |part: &[usize]| {
+            let shares =
+                |group: usize| part.iter().map(|&class| counts[group][class] / sums[group]).collect();
+            (part.iter().map(|&class| classes[class].clone()).collect(), [0, 1, 2].map(shares))
+        };
+        order.chunks(BARS).map(part).collect()
+    }
+
+    fn joint_counts(&self) -> (Vec<f64>, Vec<f64>) {
+        let sizes: Vec<f64> = self.population.sizes.iter().map(|&size| size as f64).collect();
+        let mut drawn = vec![0.0; sizes.len()];
+        self.chosen.iter().for_each(|&i| drawn[self.population.candidates[i].stratum as usize] += 1.0);
+        (sizes, drawn)
+    }
+
+    fn divergences(&self) -> Vec<Vec<String>> {
+        let line = |name: &str, population: &[f64], drawn: &[f64], weighted: &[f64]| {
+            vec![
+                name.to_owned(),
+                decimals(divergence(drawn, population), 4),
+                percent(largest_difference(drawn, population)),
+                decimals(divergence(weighted, population), 4),
+                percent(largest_difference(weighted, population)),
+            ]
+        };
+        let marginals = self.population.columns.iter().filter_map(|column| {
+            let (_, [population, drawn, weighted]) = self.marginal(&column.name)?;
+            Some(line(&column.name, &population, &drawn, &weighted))
+        });
+        let mut rows: Vec<Vec<String>> = marginals.collect();
+        let (sizes, drawn) = self.joint_counts();
+        let mut weighted = vec![0.0; sizes.len()];
+        for (&index, weight) in self.chosen.iter().zip(&self.weights) {
+            weighted[self.population.candidates[index].stratum as usize] += weight;
+        }
+        rows.push(line("all together", &sizes, &drawn, &weighted));
+        rows
+    }
+
+    /// Share of the sample over share of the population for the classes of the first two strata.
+    fn joint_heat(&self, report: Report) -> Report {
+        let [first, second, ..] = self.population.columns.as_slice() else { return report };
+        let mut counts: BTreeMap<(u16, u16), [f64; 2]> = BTreeMap::new();
+        for (&a, &b) in first.of_cell.iter().zip(&second.of_cell) {
+            counts.entry((a, b)).or_default()[0] += 1.0;
+        }
+        for &index in self.chosen {
+            counts.entry((first.of_cell[index], second.of_cell[index])).or_default()[1] += 1.0;
+        }
+        let present = |pick: fn(&(u16, u16)) -> u16| -> Vec<u16> {
+            let all: std::collections::BTreeSet<u16> = counts.keys().map(pick).collect();
+            all.into_iter().collect()
+        };
+        let (rows, cols) = (present(|key| key.0), present(|key| key.1));
+        let names = |column: &crate::candidates::Column, of: &[u16]| -> Vec<String> {
+            of.iter().map(|&class| column.classes[usize::from(class)].clone()).collect()
+        };
+        let (cells, drawn) = (self.population.candidates.len() as f64, self.chosen.len().max(1) as f64);
+        let share = |which: usize, total: f64| -> Vec<Vec<f64>> {
+            let value =
+                |a: u16, b: u16| counts.get(&(a, b)).map_or(f64::NAN, |both| both[which] / total * 100.0);
+            rows.iter().map(|&a| cols.iter().map(|&b| value(a, b)).collect()).collect()
+        };
+        let (row_names, col_names) = (names(first, &rows), names(second, &cols));
+        let what = format!("{} and {}", first.name, second.name);
+        report
+            .section("Two strata at a time")
+            .svg(
+                &format!("Population: percent of the cells by {what}"),
+                &heat("population", &row_names, &col_names, &share(0, cells)),
+            )
+            .svg(
+                &format!("Sample: percent of the locations by {what}"),
+                &heat("sample", &row_names, &col_names, &share(1, drawn)),
+            )
+    }
+}
+
+/// Figures that only a sample of ours has.
+fn drawn_figures(
     plan: &Plan,
     tiles: &[(Tile, Lies)],
     population: &Population,
     sample: &Sample,
 ) -> Vec<Vec<String>> {
-    let locations = &sample.table.locations;
     let drawn: Vec<f64> = sample.draw.drawn.iter().map(|&n| n as f64).collect();
-    let unsampled: usize = population
-        .sizes
-        .iter()
-        .zip(&sample.draw.drawn)
-        .filter(|(_, drawn)| **drawn == 0)
-        .map(|(size, _)| size)
-        .sum();
-    let strata_hit = sample.draw.drawn.iter().filter(|drawn| **drawn > 0).count();
-    let percent = |part: usize, whole: usize| format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64);
+    let exhausted = (0..drawn.len())
+        .filter(|&h| (sample.draw.open[h] as f64) < (sample.shares[h] * plan.count as f64).floor())
+        .count();
+    let locations = &sample.table.locations;
     let mut rows = vec![
-        ("locations wanted", plan.count.to_string()),
-        ("locations drawn", locations.len().to_string()),
-        ("design", format!("{:?}, alpha {}", plan.design, plan.alpha).to_lowercase()),
-        ("tiles searched", tiles.len().to_string()),
-        ("tiles with locations", sample.table.tiles().len().to_string()),
-        ("candidate cells", population.candidates.len().to_string()),
-        ("joint strata with locations", format!("{strata_hit} of {}", population.strata.len())),
-        ("population in strata without locations", percent(unsampled, population.candidates.len())),
-        ("candidates passed over (distance, tile cap)", sample.draw.passed_over.to_string()),
-        ("divergence of the sample from the target", format!("{:.4}", divergence(&drawn, &sample.shares))),
-        (
-            "largest difference from a target share",
-            format!("{:.2} percentage points", 100.0 * largest_difference(&drawn, &sample.shares)),
-        ),
-        (
-            "effective sample size (Kish)",
-            format!("{:.1}", effective_size(locations.iter().map(|l| l.weight))),
-        ),
-        ("split blocks", format!("{} of {} km", sample.splits.blocks, sample.splits.block_km)),
+        row("locations wanted", plan.count),
+        row("locations drawn", locations.len()),
+        row("design", format!("{:?}, alpha {}", plan.shares.design, plan.shares.alpha).to_lowercase()),
+        row("spread evenly within strata", if plan.balanced { "yes" } else { "no" }),
+        row("tiles searched", tiles.len()),
+        row("tiles with locations", sample.table.tiles().len()),
+        row("candidate cells", population.candidates.len()),
+        row("joint strata", population.strata.len()),
+        row("rare strata merged", population.merged.len()),
+        row("strata with fewer cells than their target", exhausted),
+        row("divergence from the target (nats)", decimals(divergence(&drawn, &sample.shares), 5)),
+        row("largest difference from a target share", percent(largest_difference(&drawn, &sample.shares))),
+        row("largest deviation from a target of 25 or more", percent(largest_deviation(plan, sample))),
+        row("split blocks", format!("{} of {} km", sample.splits.blocks.len(), sample.splits.block_km)),
+        row("buffer between splits", format!("{} km", plan.split.buffer_km)),
     ];
+    if sample.displaced > 0 {
+        rows.push(row("locations moved out of the buffers", sample.displaced));
+    }
     for split in Split::ALL {
         let count = locations.iter().filter(|location| location.split == split).count();
-        rows.push((split.name(), format!("{count} ({})", percent(count, locations.len()))));
+        let share = percent(count as f64 / locations.len().max(1) as f64);
+        rows.push(row(split.name(), format!("{count} ({share})")));
     }
-    let mut rows: Vec<Vec<String>> =
-        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let lost = population.lost.reasons().into_iter();
-    rows.extend(lost.map(|(reason, count)| vec![format!("cells left out: {reason}"), count.to_string()]));
-    if population.columns.contains(&"heterogeneity") {
-        let [low, high] = population.entropy_cuts;
-        rows.push(vec!["entropy at the tertiles (nats)".to_owned(), format!("{low:.3} and {high:.3}")]);
+    rows.extend(
+        population.lost.iter().map(|(reason, count)| row(&format!("cells left out: {reason}"), count)),
+    );
+    for column in population.columns.iter().filter(|column| !column.cuts.is_empty()) {
+        let cuts: Vec<String> = column.cuts.iter().map(|cut| format!("{cut:.3}")).collect();
+        rows.push(row(&format!("{}: classes begin at", column.name), cuts.join(", ")));
     }
     rows
 }
 
-/// Classes of a strata column with their counts in population, sample and weighted sample.
-fn marginal(
-    population: &Population,
-    sample: &Sample,
-    column: usize,
-) -> (Vec<String>, Vec<f64>, Vec<f64>, Vec<f64>) {
-    let mut counts: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
-    for (stratum, names) in population.strata.iter().enumerate() {
-        let of_class = counts.entry(&names[column]).or_default();
-        of_class[0] += population.sizes[stratum] as f64;
-        of_class[1] += sample.draw.drawn[stratum] as f64;
-    }
-    let name = population.columns[column];
-    for location in &sample.table.locations {
-        let class = location.strata.get(name).map_or("", String::as_str);
-        counts.entry(class).or_default()[2] += location.weight;
-    }
-    let pick = |index: usize| counts.values().map(|count| count[index]).collect();
-    (counts.keys().map(|class| (*class).to_owned()).collect(), pick(0), pick(1), pick(2))
-}
-
-fn divergences(population: &Population, sample: &Sample) -> Vec<Vec<String>> {
-    let row = |name: &str, of_population: &[f64], drawn: &[f64], weighted: &[f64]| {
-        vec![
-            name.to_owned(),
-            format!("{:.4}", divergence(drawn, of_population)),
-            format!("{:.4}", divergence(weighted, of_population)),
-            format!("{:.4}", largest_difference(weighted, of_population)),
-        ]
-    };
-    let mut rows: Vec<Vec<String>> = (0..population.columns.len())
-        .map(|column| {
-            let (_, of_population, drawn, weighted) = marginal(population, sample, column);
-            row(population.columns[column], &of_population, &drawn, &weighted)
+/// Largest relative difference of drawn from wanted, over the strata that have the cells for a target of 25 or more.
+#[must_use]
+pub fn largest_deviation(plan: &Plan, sample: &Sample) -> f64 {
+    (0..sample.shares.len())
+        .map(|h| {
+            (sample.shares[h] * plan.count as f64, sample.draw.drawn[h] as f64, sample.draw.open[h] as f64)
         })
-        .collect();
-    let sizes: Vec<f64> = population.sizes.iter().map(|&size| size as f64).collect();
-    let drawn: Vec<f64> = sample.draw.drawn.iter().map(|&n| n as f64).collect();
-    let weighted: Vec<f64> =
-        sizes.iter().zip(&drawn).map(|(size, n)| if *n > 0.0 { *size } else { 0.0 }).collect();
-    rows.push(row("all together", &sizes, &drawn, &weighted));
-    rows
+        .filter(|(target, _, open)| *target >= 25.0 && *open >= *target)
+        .map(|(target, drawn, _)| (drawn / target - 1.0).abs())
+        .fold(0.0, f64::max)
 }
 
-fn joint(population: &Population, sample: &Sample) -> Vec<Vec<String>> {
-    let weights = crate::design::weights(&population.sizes, &sample.draw.drawn);
-    let row = |stratum: usize| {
-        vec![
-            population.strata[stratum].join(" / "),
-            population.sizes[stratum].to_string(),
-            sample.draw.wanted[stratum].to_string(),
-            sample.draw.drawn[stratum].to_string(),
-            format!("{:.3}", weights[stratum]),
-        ]
-    };
-    (0..population.strata.len()).map(row).collect()
+/// What distance, cap and budget of tiles cost.
+fn limits(report: Report, plan: &Plan, population: &Population, sample: &Sample) -> Report {
+    let mut rows = Vec::new();
+    if let Some(unlimited) = &sample.unlimited {
+        let share = |drawn: &[usize]| -> f64 {
+            let drawn: Vec<f64> = drawn.iter().map(|&n| n as f64).collect();
+            divergence(&drawn, &sample.shares)
+        };
+        let places = |chosen: &[usize]| -> Vec<LonLat> {
+            chosen.iter().map(|&index| population.candidates[index].center).collect()
+        };
+        let km = |chosen: &[usize]| format!("{:.1} km", mean_nearest_m(&places(chosen)) / 1e3);
+        let line = |name: &str, without: String, with: String| vec![name.to_owned(), without, with];
+        let (free, bound) = (unlimited, &sample.draw);
+        rows = vec![
+            line("locations", free.chosen.len().to_string(), bound.chosen.len().to_string()),
+            line("candidates passed over", "0".into(), bound.passed_over.to_string()),
+            line(
+                "divergence from the target",
+                format!("{:.5}", share(&free.drawn)),
+                format!("{:.5}", share(&bound.drawn)),
+            ),
+            line("mean distance to the nearest", km(&free.chosen), km(&bound.chosen)),
+        ];
+    }
+    let mut report = report;
+    if !rows.is_empty() {
+        let cap = plan.per_tile_max.map_or("no cap".to_owned(), |cap| format!("at most {cap} a tile"));
+        report = report
+            .section("What the limits cost")
+            .text(&format!(
+                "The same draw without and with the limits: at least {} m apart, {cap}.",
+                plan.min_distance_m
+            ))
+            .table(&["figure", "without", "with"], rows);
+    }
+    if let Some(tiles) = &sample.tiles {
+        let reachable: std::collections::BTreeSet<u32> = population
+            .candidates
+            .iter()
+            .filter(|candidate| tiles.contains(&candidate.tile))
+            .map(|candidate| candidate.stratum)
+            .collect();
+        report = report.section("The chosen tiles").text(&format!(
+            "{} tiles hold {} of the {} joint strata. They were chosen for that, not at random: weights stand for the \
+             strata of the whole area on the assumption that a stratum is alike in and outside of the tiles.",
+            tiles.len(),
+            reachable.len(),
+            population.strata.len()
+        ));
+    }
+    report
 }
 
-fn tile_rows(tiles: &[(Tile, Lies)], population: &Population, locations: &[Location]) -> Vec<Vec<String>> {
-    let mut cells = vec![0_usize; tiles.len()];
-    for candidate in &population.candidates {
-        cells[candidate.tile as usize] += 1;
-    }
-    let mut drawn: BTreeMap<&str, usize> = BTreeMap::new();
-    for location in locations {
-        *drawn.entry(&location.tile).or_default() += 1;
-    }
-    tiles
-        .iter()
-        .zip(cells)
-        .filter(|(_, cells)| *cells > 0)
-        .map(|((tile, _), cells)| {
-            let drawn = drawn.get(tile.id.as_str()).copied().unwrap_or(0);
+fn tile_rows(tiles: &[(Tile, Lies)], population: &Population, chosen: &[usize]) -> Vec<Vec<String>> {
+    let mut counts = vec![[0_usize; 2]; tiles.len()];
+    population.candidates.iter().for_each(|candidate| counts[candidate.tile as usize][0] += 1);
+    chosen.iter().for_each(|&index| counts[population.candidates[index].tile as usize][1] += 1);
+    let with_cells = tiles.iter().zip(counts).filter(|(_, counts)| counts[0] > 0);
+    with_cells
+        .map(|((tile, _), [cells, drawn])| {
             vec![tile.id.clone(), tile.epsg.0.to_string(), cells.to_string(), drawn.to_string()]
         })
         .collect()
 }
 
-fn classes_of(locations: &[Location], column: &str) -> BTreeSet<String> {
-    locations.iter().filter_map(|location| location.strata.get(column).cloned()).collect()
+fn row(name: &str, value: impl ToString) -> Vec<String> {
+    vec![name.to_owned(), value.to_string()]
 }
 
-fn points(locations: &[Location], class: impl Fn(&Location) -> usize) -> Vec<(f64, f64, usize)> {
-    let every = locations.len().div_ceil(MAP_POINTS).max(1);
-    locations.iter().step_by(every).map(|location| (location.lon, location.lat, class(location))).collect()
+fn percent(share: f64) -> String {
+    format!("{} %", decimals(100.0 * share, 2))
 }
 
-fn map_caption(what: &str, locations: &[Location]) -> String {
-    match locations.len().div_ceil(MAP_POINTS) {
-        0 | 1 => what.to_owned(),
-        every => format!("{what} (one in {every} is drawn)"),
+/// So many decimals, and no minus before a zero.
+fn decimals(value: f64, count: usize) -> String {
+    let text = format!("{value:.count$}");
+    match text.strip_prefix('-') {
+        Some(digits) if digits.chars().all(|digit| "0.".contains(digit)) => digits.to_owned(),
+        _ => text,
     }
 }
 
-fn shares(counts: &[f64]) -> Vec<f64> {
-    let sum: f64 = counts.iter().sum();
-    counts.iter().map(|count| count / sum).collect()
+fn deviation(drawn: f64, target: f64) -> String {
+    if target > 0.0 { format!("{:+.1} %", 100.0 * (drawn / target - 1.0)) } else { "–".to_owned() }
 }

@@ -14,7 +14,7 @@
 use minicube::{Bounds, CellGrid, Epsg, LonLat, Tile, XY};
 
 use crate::Error;
-use crate::lonlat::to_lon_lat;
+use crate::lonlat::{LON_LAT, name, to_lon_lat, transform};
 
 const SQUARE_M: f64 = 100_000.0;
 const SNAP_M: f64 = 60.0;
@@ -44,11 +44,25 @@ pub struct Cell {
 /// # Errors
 /// [`Error::Projection`] if PROJ does not know the zone.
 pub fn tiles_of_zone(zone: u8, south: bool) -> Result<Vec<(Tile, Vec<LonLat>)>, Error> {
+    tiles_between(zone, south, -90.0, 90.0)
+}
+
+/// Those of [`tiles_of_zone`] that may have ground between two latitudes, and some more.
+pub(crate) fn tiles_between(
+    zone: u8,
+    south: bool,
+    lat_min: f64,
+    lat_max: f64,
+) -> Result<Vec<(Tile, Vec<LonLat>)>, Error> {
+    // A row bends towards the pole: by 120 km at 84° N, at the edge of the widest zone.
+    const ROWS_PER_DEGREE: f64 = 1.11;
+    const BEND_ROWS: f64 = 3.0;
     let epsg = Epsg::utm(zone, south);
-    let first_row: i64 = if south { -94 } else { 0 };
-    let last_row: i64 = if south { 0 } else { 95 };
+    let grid = if south { -94..0 } else { 0..95_i64 };
+    let first = (lat_min * ROWS_PER_DEGREE - BEND_ROWS).floor() as i64;
+    let last = (lat_max * ROWS_PER_DEGREE + BEND_ROWS).ceil() as i64;
     let mut tiles = Vec::new();
-    for row in first_row..last_row {
+    for row in grid.start.max(first)..grid.end.min(last) {
         for column in 0..8_usize {
             let (left, bottom) =
                 ((column + 1) as f64 * SQUARE_M, row as f64 * SQUARE_M + false_northing(south));
@@ -112,14 +126,63 @@ pub fn own_cells(tile: &Tile, grid: &CellGrid) -> Result<Vec<Cell>, Error> {
     Ok(cells)
 }
 
-/// The UTM zones (and hemispheres, `true` = south) that may have tiles in a box of longitudes and latitudes, degrees.
+/// The tile whose ground a place is on, and the row and column of the cell there; `None` on the strips at the edge of a
+/// tile's ground that are too narrow for a cell, and outside the grid. Whether the cell is the tile's own up to the border
+/// of its UTM zone [`own_cells`] tells.
+///
+/// # Errors
+/// [`Error::Projection`] if PROJ does not know the zone.
+pub fn cell_at(place: LonLat, grid: &CellGrid) -> Result<Option<(String, usize, usize)>, Error> {
+    let zone = band_of(place.lat).and_then(|band| (1..=60).find(|&zone| in_strip(zone, band, place.lon)));
+    let Some(zone) = zone else { return Ok(None) };
+    let south = place.lat < 0.0;
+    let epsg = Epsg::utm(zone, south);
+    let mut point = [(place.lon, place.lat)];
+    transform(LON_LAT, &name(epsg), &mut point)?;
+    let point = XY { x: point[0].0, y: point[0].1 };
+    // Ground begins at the snapped corner, up to 60 m west and north of the square's own.
+    let column = ((point.x + SNAP_M) / SQUARE_M).floor() as usize;
+    let row = ((point.y - false_northing(south) - SNAP_M) / SQUARE_M).floor() as i64;
+    for (column, row) in [
+        (column, row),
+        (column.saturating_sub(1), row),
+        (column, row + 1),
+        (column.saturating_sub(1), row + 1),
+    ] {
+        if !(1..=8).contains(&column) {
+            continue;
+        }
+        let (left, bottom) = (column as f64 * SQUARE_M, row as f64 * SQUARE_M + false_northing(south));
+        let center = XY { x: left + SQUARE_M / 2.0, y: bottom + SQUARE_M / 2.0 };
+        let Some(band) = band_of(to_lon_lat(epsg, &[center])?[0].lat) else { continue };
+        let tile = Tile::from_id(&tile_id(zone, band, column - 1, row))?;
+        let ground = territory(&tile, south);
+        let inside = ground.x_min <= point.x
+            && point.x < ground.x_max
+            && ground.y_min < point.y
+            && point.y <= ground.y_max;
+        if inside {
+            let size = grid.cell_size_m();
+            let fits = |length: f64, index: usize| index < (length / size).floor() as usize;
+            let cell = grid.cell_at(&tile, point);
+            return Ok(cell
+                .filter(|&(row, col)| fits(ground.height(), row) && fits(ground.width(), col))
+                .map(|(row, col)| (tile.id, row, col)));
+        }
+    }
+    Ok(None)
+}
+
+/// The UTM zones (and hemispheres, `true` = south) that may have tiles in a box of longitudes and latitudes, degrees,
+/// beyond the 180° meridian as well.
 #[must_use]
 pub fn zones_of(west: f64, south: f64, east: f64, north: f64) -> Vec<(u8, bool)> {
     let mut zones = Vec::new();
     for zone in 1..=60_u8 {
         // One zone more on each side: the Norwegian and Svalbard zones are wider than 6°.
         let middle = f64::from(zone) * 6.0 - 183.0;
-        if middle + 9.0 >= west && middle - 9.0 <= east {
+        let mut turns = [-360.0, 0.0, 360.0].into_iter();
+        if turns.any(|turn| middle + turn + 9.0 >= west && middle + turn - 9.0 <= east) {
             zones.extend((north >= 0.0).then_some((zone, false)));
             zones.extend((south <= 0.0).then_some((zone, true)));
         }
@@ -238,6 +301,25 @@ mod tests {
     fn inner_tiles_own_26_by_26_cells() {
         assert_eq!(own_cells(&tile("35KMQ"), &CellGrid::default()).unwrap().len(), 26 * 26);
         assert_eq!(own_cells(&tile("32UNA"), &CellGrid::default()).unwrap().len(), 26 * 26);
+    }
+
+    /// The centre of every own cell is found in that cell: inside a zone, at its border, and in the south.
+    #[test]
+    fn places_are_found_in_their_cells() {
+        let grid = CellGrid::default();
+        for id in ["35KMQ", "32UNA", "31VDH", "34KHB", "01CEH", "33XWH"] {
+            let cells = own_cells(&tile(id), &grid).unwrap();
+            for cell in cells.iter().step_by(7) {
+                let found = cell_at(cell.center, &grid).unwrap();
+                assert_eq!(found, Some((id.to_owned(), cell.row, cell.col)), "{id}");
+            }
+        }
+        // 26 × 26 cells of 3840 m are 99 840 m: the strip of about 180 m to the next tile belongs to no cell.
+        let (here, ground) = (tile("35KMQ"), territory(&tile("35KMQ"), true));
+        let strip = XY { x: ground.x_max - 60.0, y: here.origin.y - 5000.0 };
+        let place = to_lon_lat(here.epsg, &[strip]).unwrap()[0];
+        assert_eq!(cell_at(place, &grid).unwrap(), None);
+        assert_eq!(cell_at(LonLat { lon: 0.0, lat: 89.0 }, &grid).unwrap(), None);
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn a_sample_from_plan_to_verify() {
     let world = World::new();
     let config = world.config(&world.usual());
     let plan = succeeds(&world.call("plan", &config, "a", &[]));
-    assert!(plan.contains("to do") && plan.contains("12 (34KGB "), "{plan}");
+    assert!(plan.contains("to do") && plan.contains("9 (34KGB "), "{plan}");
     succeeds(&world.call("run", &config, "a", &["--threads", "1"]));
     assert!(succeeds(&world.call("verify", &config, "a", &[])).contains("all promises kept"));
 
@@ -148,14 +148,176 @@ fn a_sample_from_plan_to_verify() {
     assert_eq!(epsgs.into_iter().collect::<Vec<_>>(), [32734, 32735]);
 
     let report = fs::read_to_string(world.path("a/sampler/report.html")).unwrap();
-    for part in ["Locations by split", "Locations by topography", "Kullback", "effective sample size", "34KH"]
-    {
+    for part in ["Where", "topography", "Kullback", "effective sample size", "clustering index", "34KH"] {
         assert!(report.contains(part), "{part}");
     }
-    assert!(
-        world.path("a/sampler/locations.csv").is_file()
-            && world.path("a/sampler/locations.geojson").is_file()
+    for name in ["locations.csv", "locations.geojson", "products.toml"] {
+        assert!(world.path("a/sampler").join(name).is_file(), "{name}");
+    }
+    // The inclusion probability is what the weight was made of: weights are proportional to its inverse.
+    let products: Vec<f64> =
+        table.locations.iter().map(|l| l.weight * l.attributes["inclusion_probability"]).collect();
+    assert!(products.iter().all(|product| (product / products[0] - 1.0).abs() < 1e-9), "{products:?}");
+    assert!(table.locations.iter().all(|l| l.attributes["relief_m"] >= 0.0 && l.fold.is_none()));
+}
+
+/// Horvitz–Thompson: with the weights the share of each climate in the sample is that of the population, which the report
+/// of a census (all cells drawn) gives.
+#[test]
+fn weights_give_the_population_back() {
+    let world = World::new();
+    let usual = world.usual().replace("count = 60", "count = 100000");
+    world.call("run", &world.config(&usual), "census", &[]);
+    let usual = world.usual().replace("count = 60", "count = 60\ndesign = \"uniform\"\nstratum_min = 3");
+    succeeds(&world.call("run", &world.config(&usual), "sample", &[]));
+    let share = |dir: &str, stratum: &str, class: &str| {
+        let table = world.table(dir);
+        let weight = |l: &minicube::Location| if l.strata[stratum] == class { l.weight } else { 0.0 };
+        table.locations.iter().map(weight).sum::<f64>() / table.locations.len() as f64
+    };
+    // Climate leads the strata, so no merging goes across it and its share must come back exactly.
+    for class in ["BWh", "BSh"] {
+        let (all, some) = (share("census", "climate", class), share("sample", "climate", class));
+        assert!((all - some).abs() < 1e-9, "{class}: {all} {some}");
+    }
+}
+
+#[test]
+fn strata_of_the_users_own_and_exclusions() {
+    let world = World::new();
+    let path = |name: &str| world.path(name).display().to_string();
+    let more = format!(
+        "[sampler.strata.soil]\nsource = \"{}\"\nclasses = {{ \"4\" = \"sand\", \"6\" = \"clay\" }}\n\
+         [sampler.strata.height]\nsource = \"{}\"\nquantiles = 2\n\
+         [sampler.exclude.west]\nsource = \"{}\"\nvalues = [4]\nmax_share = 0.5\n",
+        path("climate.tif"),
+        path("dem.tif"),
+        path("climate.tif")
     );
+    let forms = "strata = [\"slope\", \"geomorphon\", \"elevation\"]\nelevation_m = [50, 99]\ngeomorphon_search_m = 2000\n";
+    let usual = world.usual().replace("dem.tif\"\n", &format!("dem.tif\"\n{forms}"));
+    let config = world.config(&format!("{usual}{more}"));
+    succeeds(&world.call("run", &config, "a", &[]));
+    succeeds(&world.call("verify", &config, "a", &[]));
+    let table = world.table("a");
+    let names =
+        ["climate", "elevation", "geomorphon", "height", "heterogeneity", "landcover", "slope", "soil"];
+    assert_eq!(table.strata(), names);
+    for location in &table.locations {
+        let x = (location.lon - WEST) / SIZE;
+        assert!(x > 0.38, "the west is excluded: {x}");
+        assert_eq!(location.strata["soil"] == "clay", location.strata["climate"] == "BSh", "{location:?}");
+        if x > 0.55 {
+            // The plain of 100 m in the east.
+            let found =
+                (&*location.strata["elevation"], &*location.strata["geomorphon"], &*location.strata["slope"]);
+            assert_eq!(found, ("≥ 99 m", "flat", "< 2 °"), "{location:?}");
+            assert_eq!(location.attributes["elevation_m"], 100.0);
+        }
+    }
+    let report = fs::read_to_string(world.path("a/sampler/report.html")).unwrap();
+    assert!(report.contains("excluded: west"), "reasons are counted");
+}
+
+#[test]
+fn a_target_table_is_met_and_rows_that_fit_nothing_are_gaps() {
+    let world = World::new();
+    let targets = "[[sampler.targets]]\nclasses = { climate = \"BWh\" }\nshare = 0.25\n\
+                   [[sampler.targets]]\nclasses = { climate = \"BSh\", landcover = \"grassland\" }\nshare = 0.75\n";
+    let usual = world.usual().replace("count = 60", "count = 60\ndesign = \"table\"");
+    succeeds(&world.call("run", &world.config(&format!("{usual}{targets}")), "a", &[]));
+    let table = world.table("a");
+    let count = |climate: &str| table.locations.iter().filter(|l| l.strata["climate"] == climate).count();
+    assert_eq!((count("BWh"), count("BSh")), (15, 45));
+    assert!(
+        table.locations.iter().all(|l| l.strata["climate"] == "BWh" || l.strata["landcover"] == "grassland")
+    );
+
+    let absent = targets.replace("\"BWh\"", "\"ET\"");
+    let output = world.call("run", &world.config(&format!("{usual}{absent}")), "b", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("no cell is climate ET"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_budget_of_tiles_buffers_and_folds() {
+    let world = World::new();
+    let split = "split = { train = 0.5, val = 0.2, test = 0.3, block_km = 16, buffer_km = 6, folds = 4, stratify = \"climate\" }\n";
+    let config = world.config(&format!("tiles_max = 3\nbalanced = true\n{split}{}", world.usual()));
+    let output = world.call("run", &config, "a", &[]);
+    let table = world.table("a");
+    let short = table.locations.len() < 60;
+    assert_eq!(output.status.code(), Some(i32::from(short)), "{}", text(&output.stdout));
+    assert!(table.tiles().len() <= 3 && table.locations.len() >= 30, "{}", table.locations.len());
+    for (i, a) in table.locations.iter().enumerate() {
+        assert!(a.fold.is_some_and(|fold| fold < 4));
+        for b in table.locations[..i].iter().filter(|b| b.split != a.split) {
+            let (dx, dy) = ((a.lon - b.lon) * a.lat.to_radians().cos(), a.lat - b.lat);
+            assert!(dx.hypot(dy) * 111.195 > 5.95, "{} {} and {} {}", a.id, a.split, b.id, b.split);
+        }
+    }
+    let report = fs::read_to_string(world.path("a/sampler/report.html")).unwrap();
+    assert!(report.contains("moved out of the buffers") && report.contains("The chosen tiles"));
+}
+
+/// The sampler's own table, judged: every location is found in its cell, with the shares that the run reported.
+#[test]
+fn a_table_is_judged() {
+    let world = World::new();
+    let config = world.config(&world.usual());
+    succeeds(&world.call("run", &config, "a", &[]));
+    let judge = |table: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_x1-sampler"))
+            .arg("check")
+            .arg(table)
+            .arg("--config")
+            .arg(&config)
+            .arg("--dir")
+            .arg(world.path("a"))
+            .output()
+            .unwrap()
+    };
+    for name in ["locations.parquet", "locations.csv", "locations.geojson"] {
+        let found = succeeds(&judge(&world.path("a/sampler").join(name)));
+        assert!(found.contains("in the population") && found.contains("60"), "{name}: {found}");
+    }
+    let report = fs::read_to_string(world.path("a/sampler/check-locations/report.html")).unwrap();
+    assert!(report.contains("60 of 60 locations"), "all are found");
+
+    // A drawn place twice, one in the lake, one far away.
+    let (lon, lat) = (world.table("a").locations[0].lon, world.table("a").locations[0].lat);
+    let csv = format!(
+        "name,longitude,latitude\na,{lon},{lat}\nb,{},{lat}\nc,24.55,-19.65\nd,10,10\n",
+        lon + 0.0001
+    );
+    fs::write(world.path("few.csv"), csv).unwrap();
+    let found = succeeds(&judge(&world.path("few.csv")));
+    let report = fs::read_to_string(world.path("a/sampler/check-few/report.html")).unwrap();
+    assert!(report.contains("few: 2 of 4 locations"), "{found}");
+    fs::write(world.path("none.csv"), "lon,lat\n10,10\n").unwrap();
+    fails(&judge(&world.path("none.csv")), &["none of 1 locations", "none.csv"]);
+    fails(&judge(&world.path("absent.csv")), &["absent.csv", "no such file"]);
+}
+
+#[test]
+fn areas_by_text_and_by_country() {
+    let world = World::new();
+    let polygon = format!(
+        "wkt = \"POLYGON (({WEST} {SOUTH}, {e} {SOUTH}, {e} {n}, {WEST} {n}, {WEST} {SOUTH}))\"\ncount = 60\n{}",
+        world.rasters(),
+        e = WEST + SIZE,
+        n = SOUTH + SIZE
+    );
+    succeeds(&world.call("run", &world.config(&polygon), "wkt", &[]));
+    succeeds(&world.call("run", &world.config(&world.usual()), "bbox", &[]));
+    let ids = |dir: &str| world.table(dir).locations.into_iter().map(|l| l.id).collect::<Vec<_>>();
+    assert_eq!(ids("wkt"), ids("bbox"));
+    // All of the test area is in Botswana.
+    let country = format!("countries = [\"Botswana\"]\ncount = 20\n{}", world.rasters());
+    succeeds(&world.call("run", &world.config(&country), "country", &[]));
+    assert_eq!(ids("country").len(), 20);
+    let nowhere = country.replace("Botswana", "Botsvana");
+    fails(&world.call("run", &world.config(&nowhere), "bad", &[]), &["Botsvana", "Botswana"]);
 }
 
 #[test]

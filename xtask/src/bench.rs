@@ -23,7 +23,7 @@ const PORT: u16 = 8937;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "level2", "softdtw", "train"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "level2", "sampler", "softdtw", "train"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -41,9 +41,10 @@ struct Duel {
     earth: Option<&'static [&'static str]>,
 }
 
-const DUELS: [Duel; 4] = [
+const DUELS: [Duel; 5] = [
     Duel { name: "cog", package: "x2-downloader", earth: Some(&["--latency-ms", "30"]) },
     Duel { name: "level2", package: "x4-level2", earth: None },
+    Duel { name: "sampler", package: "x1-sampler", earth: None },
     Duel { name: "softdtw", package: "csp", earth: None },
     Duel { name: "train", package: "x5-dl", earth: None },
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,9 +10,10 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn, Slice};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::ZstdCodec;
-use zarrs::array::{Array, ArrayBuilder, CodecOptions, data_type};
+use zarrs::array::{Array, ArrayBuilder, ArrayError, CodecOptions, data_type};
 use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
+use zarrs::storage::StorageError;
 
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
 use crate::files::{list_files, partial_path, write_atomic};
@@ -78,7 +79,7 @@ impl CubeWriter {
     /// # Errors
     /// - [`Error::Missing`] if there is no such variable,
     /// - [`Error::Shape`] if the region is not of whole shards, leaves the variable, or has another element type,
-    /// - [`Error::Zarr`] if the bytes cannot be written.
+    /// - [`Error::Io`] if the disk refuses the bytes, [`Error::Zarr`] if the Zarr library does.
     pub fn write<T: Element>(&self, var: &str, start: &[u64], data: ArrayViewD<'_, T>) -> Result<(), Error> {
         let (spec, shape) = self.lookup(var)?;
         let unit = file_shape(spec, &shape);
@@ -99,7 +100,7 @@ impl CubeWriter {
         if values.is_empty() {
             return Ok(());
         }
-        self.open(var)?.store_chunk(&[0], values.to_vec()).map_err(|error| zarr_error(&self.path, var, error))
+        self.open(var)?.store_chunk(&[0], values.to_vec()).map_err(|error| self.unwritten(var, error))
     }
 
     /// Whether `key` was marked done, in this run or in the interrupted one before.
@@ -159,23 +160,19 @@ impl CubeWriter {
     }
 
     fn lay_out(&self) -> Result<(), Error> {
-        let error = |name: &str, reason: String| Error::Zarr {
-            path: self.path.clone(),
-            variable: name.to_owned(),
-            reason,
-        };
-        let mut root =
-            GroupBuilder::new().build(self.store.clone(), "/").map_err(|e| error("/", e.to_string()))?;
+        let mut root = GroupBuilder::new()
+            .build(self.store.clone(), "/")
+            .map_err(|error| zarr_error(&self.path, "/", error))?;
         *root.attributes_mut() = self.spec.attrs.clone();
-        root.store_metadata().map_err(|e| error("/", e.to_string()))?;
+        root.store_metadata().map_err(|error| self.unwritten("zarr.json", error.into()))?;
         let groups: BTreeSet<&str> =
             self.spec.vars.iter().map(VarSpec::group).filter(|g| !g.is_empty()).collect();
         for group in groups {
             GroupBuilder::new()
                 .build(self.store.clone(), &format!("/{group}"))
-                .map_err(|e| error(group, e.to_string()))?
+                .map_err(|error| zarr_error(&self.path, group, error))?
                 .store_metadata()
-                .map_err(|e| error(group, e.to_string()))?;
+                .map_err(|error| self.unwritten(group, error.into()))?;
         }
         for var in &self.spec.vars {
             let shape = self.spec.shape_of(var).ok_or_else(|| Error::Missing {
@@ -183,7 +180,7 @@ impl CubeWriter {
                 name: format!("{} of {}", var.dims.join(", "), var.name),
                 found: self.spec.dims.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
-            self.build_array(var, &shape).map_err(|reason| error(&var.name, reason))?;
+            self.build_array(var, &shape)?;
             let mut document = self.document(&var.name)?;
             name_codecs(&mut document);
             self.write_document(&var.name, &document)?;
@@ -191,7 +188,7 @@ impl CubeWriter {
         Ok(())
     }
 
-    fn build_array(&self, var: &VarSpec, shape: &[u64]) -> Result<(), String> {
+    fn build_array(&self, var: &VarSpec, shape: &[u64]) -> Result<(), Error> {
         let file = file_shape(var, shape);
         let mut builder = match var.dtype {
             DType::U8 => ArrayBuilder::new(shape.to_vec(), file, data_type::uint8(), u8::from_f64(var.fill)),
@@ -220,9 +217,10 @@ impl CubeWriter {
             .bytes_to_bytes_codecs(vec![Arc::new(ZstdCodec::new(ZSTD_LEVEL, false))])
             .dimension_names(Some(var.dims.iter().map(String::as_str)))
             .attributes(var.attrs.clone());
-        let array =
-            builder.build(self.store.clone(), &format!("/{}", var.name)).map_err(|e| e.to_string())?;
-        array.store_metadata().map_err(|e| e.to_string())
+        let array = builder
+            .build(self.store.clone(), &format!("/{}", var.name))
+            .map_err(|error| zarr_error(&self.path, &var.name, error))?;
+        array.store_metadata().map_err(|error| self.unwritten(&var.name, error.into()))
     }
 
     fn lookup(&self, var: &str) -> Result<(&VarSpec, Vec<u64>), Error> {
@@ -296,9 +294,20 @@ impl CubeWriter {
         };
         // One thread per shard: with several, the order of the chunks inside a shard is a race.
         let options = CodecOptions::default().with_concurrent_target(1);
-        array
-            .store_chunk_opt(index, elements, &options)
-            .map_err(|error| zarr_error(&self.path, &var.name, error))
+        array.store_chunk_opt(index, elements, &options).map_err(|error| self.unwritten(&var.name, error))
+    }
+
+    /// Why something of a variable was not written: the system's reason where it is one, so that a full disk is told
+    /// from a damaged store.
+    fn unwritten(&self, variable: &str, error: ArrayError) -> Error {
+        match error {
+            ArrayError::StorageError(StorageError::IOError(source)) => Error::Io {
+                path: self.partial.join(variable),
+                action: "write",
+                source: io::Error::new(source.kind(), source),
+            },
+            other => zarr_error(&self.path, variable, other),
+        }
     }
 
     /// Adds the consolidated metadata, sorted by path, and the seal to the root's metadata document.

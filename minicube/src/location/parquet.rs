@@ -9,16 +9,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
 use geo::{Coord, LineString, Polygon};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
 
 use super::{Location, LocationTable};
-use crate::{Bounds, CellGrid, Epsg, Error, LonLat, SCHEMA_VERSION, write_atomic};
+use crate::{Bounds, CellGrid, Epsg, Error, LonLat, SCHEMA_VERSION, write_table};
 
 const FIXED: [&str; 15] = [
     "id", "tile", "epsg", "row", "col", "x_min", "y_min", "x_max", "y_max", "lon", "lat", "weight", "split",
@@ -35,23 +30,8 @@ impl LocationTable {
     /// [`Error::Io`] or [`Error::Table`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let batch = to_batch(self).map_err(|reason| Error::table(path, reason))?;
-        let metadata = vec![
-            KeyValue::new("geo".to_owned(), geo_metadata(self).to_string()),
-            KeyValue::new("minicube".to_owned(), own_metadata(self).to_string()),
-        ];
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_key_value_metadata(Some(metadata))
-            .set_created_by(format!("minicube schema {SCHEMA_VERSION}"))
-            .build();
-        let mut bytes = Vec::new();
-        // With an embedded Arrow schema, pyarrow and geopandas would not look at the file's own key `geo`.
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let mut writer = ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options)
-            .map_err(|error| Error::table(path, error))?;
-        writer.write(&batch).map_err(|error| Error::table(path, error))?;
-        writer.close().map_err(|error| Error::table(path, error))?;
-        write_atomic(path, &bytes)
+        let keys = [("geo", geo_metadata(self)), ("minicube", own_metadata(self))];
+        write_table(path, &batch.schema(), &keys, [Ok(batch)])
     }
 
     /// Reads a table.

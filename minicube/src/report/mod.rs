@@ -1,9 +1,13 @@
 //! Report pages: one self-contained HTML file a stage, with maps and plots, that opens offline.
 
 mod chart;
+mod heat;
+mod map;
 mod page;
 mod raster;
 
 pub use chart::{LinePlot, Series, Style, bars, lines, scatter_map};
+pub use heat::heat;
+pub use map::{MapColumn, PointMap};
 pub use page::Report;
 pub use raster::{Ramp, raster, strip};

@@ -5,6 +5,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::map::PointMap;
 use crate::{Error, write_atomic};
 
 const CSS: &str = "\
@@ -19,7 +20,15 @@ figure img{image-rendering:pixelated;min-width:min(100%,20rem)}\
 figcaption{font-size:.87rem;color:#444;margin-top:.4rem}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
 th,td{padding:.25rem .7rem;border-bottom:1px solid #8886;text-align:right;white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}";
+th:first-child,td:first-child{text-align:left}\
+.map{font-size:.87rem}.map p{margin:0 0 .4rem}.map .sheet{position:relative}\
+.map canvas{width:100%;height:34rem;display:block;cursor:crosshair}\
+.map .tip{position:absolute;background:#fffe;border:1px solid #999;border-radius:4px;padding:.2rem .5rem;\
+pointer-events:none;white-space:pre}\
+.map .legend{display:flex;flex-wrap:wrap;gap:.2rem .5rem;margin-top:.4rem}\
+.map .legend button{border:0;background:none;color:inherit;font:inherit;cursor:pointer;padding:0 .2rem}\
+.map .legend button[aria-pressed=false]{opacity:.35}\
+.map .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}";
 
 /// A page under construction. Texts are escaped; pictures are embedded.
 #[derive(Clone, Debug)]
@@ -86,6 +95,13 @@ impl Report {
         self
     }
 
+    /// A figure with a map that answers to the mouse.
+    #[must_use]
+    pub fn map(mut self, caption: &str, map: &PointMap) -> Report {
+        self.figure(&map.html(), caption);
+        self
+    }
+
     /// A figure from RGB pixels (row-major, three bytes each), embedded as PNG.
     #[must_use]
     pub fn png(mut self, caption: &str, width: usize, height: usize, rgb: &[u8]) -> Report {
@@ -140,7 +156,7 @@ fn encode_png(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, String
     Ok(bytes)
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -13,6 +13,8 @@ pub enum Ramp {
     Diverging,
     /// Black to white.
     Gray,
+    /// White to dark blue: amounts.
+    Blues,
 }
 
 impl Ramp {
@@ -37,6 +39,7 @@ impl Ramp {
                 [178., 24., 43.],
             ],
             Ramp::Gray => &[[0., 0., 0.], [255., 255., 255.]],
+            Ramp::Blues => &[[247., 251., 255.], [158., 202., 225.], [66., 146., 198.], [8., 48., 107.]],
         }
     }
 

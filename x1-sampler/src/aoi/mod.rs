@@ -1,18 +1,30 @@
 //! The area of interest: polygons in degrees, and the test whether tiles and cells lie in it.
+//!
+//! Edges are straight in longitude and latitude. Polygons from files and of countries lie between -180° and 180° and share
+//! no ground; what crosses the 180° meridian is in two of them.
+
+mod countries;
+mod file;
+mod index;
+mod shape;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use geo::{BoundingRect, Contains, Intersects, LineString, MultiPolygon, Polygon, Rect};
-use geojson::GeoJson;
+use geo::{BoundingRect, MultiPolygon, Polygon, Rect};
 use minicube::{LonLat, Tile};
+use rayon::prelude::*;
+
+pub use self::countries::countries;
+pub use self::file::{parse_area, parse_wkt, read_area};
+pub use self::index::AreaIndex;
 
 use crate::Error;
 use crate::config::Builtin;
-use crate::tiles::{ring, tiles_of_zone, zones_of};
+use crate::tiles::{ring, tiles_between, zones_of};
 
-const AFRICA: &str = include_str!("../assets/africa.geojson");
-const EUROPE: &str = include_str!("../assets/europe.geojson");
+const AFRICA: &str = include_str!("../../assets/africa.geojson");
+const EUROPE: &str = include_str!("../../assets/europe.geojson");
 
 /// Where minicubes may lie.
 #[derive(Clone, Debug)]
@@ -37,19 +49,18 @@ pub enum Lies {
 }
 
 impl Aoi {
-    /// How the ground inside a ring of points (degrees, not closed) lies to the area. A ring across the antimeridian is
-    /// outside.
+    /// How the ground inside a ring of points (degrees, not closed) lies to the area, see [`AreaIndex::locate`]. For many
+    /// rings make an [`Aoi::index`] first.
     #[must_use]
     pub fn locate(&self, ring: &[LonLat]) -> Lies {
         let Some(area) = &self.area else { return Lies::Inside };
-        let Some(polygon) = polygon(ring) else { return Lies::Outside };
-        if area.contains(&polygon) {
-            Lies::Inside
-        } else if area.intersects(&polygon) {
-            Lies::Across
-        } else {
-            Lies::Outside
-        }
+        index::locate(ring, area.bounding_rect(), |_| index::edges(area))
+    }
+
+    /// The area prepared for many questions.
+    #[must_use]
+    pub fn index(&self) -> AreaIndex {
+        AreaIndex::new(self.area.as_ref())
     }
 
     /// The tiles that meet the area, sorted by id, each with how its own ground lies.
@@ -66,29 +77,34 @@ impl Aoi {
     }
 
     fn named_tiles(&self) -> Result<Vec<(Tile, Lies)>, Error> {
+        let index = self.index();
         let mut found = Vec::with_capacity(self.tiles.len());
         for id in &self.tiles {
             let tile = Tile::from_id(id)?;
-            let lies = self.locate(&ring(&tile)?);
+            let lies = index.locate(&ring(&tile)?);
             found.extend((lies != Lies::Outside).then_some((tile, lies)));
         }
         Ok(found)
     }
 
     fn search_tiles(&self) -> Result<Vec<(Tile, Lies)>, Error> {
-        let Some(rect) = self.area.as_ref().and_then(BoundingRect::bounding_rect) else {
-            return Ok(Vec::new());
+        let rects: Vec<Rect<f64>> =
+            self.area.iter().flatten().filter_map(BoundingRect::bounding_rect).collect();
+        let zones: BTreeSet<(u8, bool)> = rects
+            .iter()
+            .flat_map(|rect| zones_of(rect.min().x, rect.min().y, rect.max().x, rect.max().y))
+            .collect();
+        let south = rects.iter().map(|rect| rect.min().y).fold(f64::MAX, f64::min);
+        let north = rects.iter().map(|rect| rect.max().y).fold(f64::MIN, f64::max);
+        let index = self.index();
+        let of_zone = |(zone, hemisphere): (u8, bool)| -> Result<Vec<(Tile, Lies)>, Error> {
+            let tiles = tiles_between(zone, hemisphere, south, north)?.into_iter();
+            let located = tiles.map(|(tile, ring)| (tile, index.locate(&ring)));
+            Ok(located.filter(|&(_, lies)| lies != Lies::Outside).collect())
         };
-        let mut found = Vec::new();
-        for (zone, south) in zones_of(rect.min().x, rect.min().y, rect.max().x, rect.max().y) {
-            for (tile, ring) in tiles_of_zone(zone, south)? {
-                if polygon(&ring).is_some_and(|ring| ring.intersects(&rect)) {
-                    let lies = self.locate(&ring);
-                    found.extend((lies != Lies::Outside).then_some((tile, lies)));
-                }
-            }
-        }
-        Ok(found)
+        let found: Vec<Vec<(Tile, Lies)>> =
+            zones.into_par_iter().map(of_zone).collect::<Result<_, Error>>()?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// The outer rings of the area as (lon, lat), for maps.
@@ -102,12 +118,11 @@ impl Aoi {
 /// A box of degrees; `west` > `east` means: across the antimeridian.
 #[must_use]
 pub fn bbox_area([west, south, east, north]: [f64; 4]) -> MultiPolygon<f64> {
-    let part = |west: f64, east: f64| Rect::new((west, south), (east, north)).to_polygon();
-    MultiPolygon::new(if west < east {
-        vec![part(west, east)]
-    } else {
-        vec![part(west, 180.0), part(-180.0, east)]
-    })
+    let part =
+        |west: f64, east: f64| (west < east).then(|| Rect::new((west, south), (east, north)).to_polygon());
+    let parts =
+        if west < east { vec![part(west, east)] } else { vec![part(west, 180.0), part(-180.0, east)] };
+    MultiPolygon::new(parts.into_iter().flatten().collect())
 }
 
 /// A built-in outline.
@@ -115,67 +130,11 @@ pub fn bbox_area([west, south, east, north]: [f64; 4]) -> MultiPolygon<f64> {
 /// # Errors
 /// [`Error::AoiFile`] never happens with the outlines as shipped.
 pub fn builtin_area(which: Builtin) -> Result<MultiPolygon<f64>, Error> {
-    let (name, text) = match which {
-        Builtin::Africa => ("africa", AFRICA),
-        Builtin::Europe => ("europe", EUROPE),
-    };
-    parse_area(Path::new(name), text)
-}
-
-/// All polygons of a GeoJSON text (geometry, feature or feature collection); `path` is for messages.
-///
-/// # Errors
-/// [`Error::AoiFile`] if it is no GeoJSON, holds no polygon, or has coordinates that are not degrees.
-pub fn parse_area(path: &Path, text: &str) -> Result<MultiPolygon<f64>, Error> {
-    let wrong = |reason: String| Error::AoiFile { path: path.to_owned(), reason };
-    let json: GeoJson =
-        text.parse().map_err(|error: geojson::Error| wrong(format!("not GeoJSON: {error}")))?;
-    let geometries: Vec<geojson::Geometry> = match json {
-        GeoJson::Geometry(geometry) => vec![geometry],
-        GeoJson::Feature(feature) => feature.geometry.into_iter().collect(),
-        GeoJson::FeatureCollection(all) => {
-            all.features.into_iter().filter_map(|feature| feature.geometry).collect()
-        }
-    };
-    let mut polygons = Vec::new();
-    for geometry in geometries {
-        let shape = geo::Geometry::<f64>::try_from(geometry)
-            .map_err(|error| wrong(format!("not a valid geometry: {error}")))?;
-        collect_polygons(shape, &mut polygons);
+    match which {
+        Builtin::Africa => parse_area(Path::new("africa"), AFRICA),
+        Builtin::Europe => parse_area(Path::new("europe"), EUROPE),
+        Builtin::World => Ok(bbox_area([-180.0, -90.0, 180.0, 90.0])),
     }
-    let area = MultiPolygon::new(polygons);
-    let Some(rect) = area.bounding_rect() else { return Err(wrong("found no polygon".into())) };
-    if rect.min().x < -180.0 || rect.max().x > 180.0 || rect.min().y < -90.0 || rect.max().y > 90.0 {
-        return Err(wrong(format!(
-            "expected degrees, found coordinates from ({}, {}) to ({}, {})",
-            rect.min().x,
-            rect.min().y,
-            rect.max().x,
-            rect.max().y
-        )));
-    }
-    Ok(area)
-}
-
-fn collect_polygons(shape: geo::Geometry<f64>, into: &mut Vec<Polygon<f64>>) {
-    match shape {
-        geo::Geometry::Polygon(polygon) => into.push(polygon),
-        geo::Geometry::MultiPolygon(polygons) => into.extend(polygons),
-        geo::Geometry::GeometryCollection(all) => {
-            for shape in all {
-                collect_polygons(shape, into);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// `None` for a ring across the antimeridian.
-fn polygon(ring: &[LonLat]) -> Option<Polygon<f64>> {
-    let (low, high) =
-        ring.iter().fold((f64::MAX, f64::MIN), |(low, high), p| (low.min(p.lon), high.max(p.lon)));
-    let points: LineString<f64> = ring.iter().map(|point| (point.lon, point.lat)).collect();
-    (high - low < 180.0).then(|| Polygon::new(points, Vec::new()))
 }
 
 #[cfg(test)]
