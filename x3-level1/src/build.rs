@@ -68,8 +68,7 @@ fn fill(
             days: tile.days,
             window: e.window,
         }),
-        statics: &tile.statics.layers,
-        legend: &tile.statics.legend,
+        statics: &tile.statics,
         source_items: source_items(tile, ledger),
         gaps: json!(gaps),
     };

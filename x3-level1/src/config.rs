@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use minicube::terrain::Geomorphons;
 use serde::{Deserialize, Serialize};
 
 use crate::daily::Reduce;
@@ -17,8 +18,11 @@ pub struct Config {
     pub smap: SmapConfig,
     /// Weather from ERA5.
     pub era5: Era5Config,
-    /// Static layers: `dem`, `slope`, `landcover`. Absent = those whose raw files are there.
+    /// Static layers: `dem`, `slope`, `landcover`, `geomorphon`. Absent = the first three as far as their raw files are
+    /// there.
     pub statics: Option<Vec<Static>>,
+    /// Terrain forms, where `statics` asks for them.
+    pub geomorphon: GeomorphonConfig,
     /// Names of the land-cover codes: code = "name". Absent = ESA WorldCover.
     pub landcover_legend: Option<BTreeMap<String, String>>,
     /// Largest buffer for decoded reflectances, MiB; does not change the result.
@@ -34,6 +38,7 @@ impl Default for Config {
             smap: SmapConfig::default(),
             era5: Era5Config::default(),
             statics: None,
+            geomorphon: GeomorphonConfig::default(),
             landcover_legend: None,
             memory_mb: 512,
             import: None,
@@ -137,6 +142,42 @@ pub enum Static {
     Slope,
     /// Land-cover class.
     Landcover,
+    /// Terrain form, from the elevation.
+    Geomorphon,
+}
+
+/// `[level1.geomorphon]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeomorphonConfig {
+    /// Search radius, pixels of the cube, `skip_px + 2` to 1000.
+    pub search_px: usize,
+    /// Pixels around the observer that are not looked at.
+    pub skip_px: usize,
+    /// Flatness threshold, degrees, above 0 and below 90.
+    pub flat_deg: f64,
+    /// Flatness distance, pixels, between `skip_px` and `search_px`; 0 = off.
+    pub flat_distance_px: usize,
+}
+
+impl Default for GeomorphonConfig {
+    fn default() -> Self {
+        let Geomorphons { search, skip, flat_deg, flat_distance } = Geomorphons::default();
+        GeomorphonConfig { search_px: search, skip_px: skip, flat_deg, flat_distance_px: flat_distance }
+    }
+}
+
+impl GeomorphonConfig {
+    /// The same in the words of the method.
+    #[must_use]
+    pub fn options(&self) -> Geomorphons {
+        Geomorphons {
+            search: self.search_px,
+            skip: self.skip_px,
+            flat_deg: self.flat_deg,
+            flat_distance: self.flat_distance_px,
+        }
+    }
 }
 
 /// `[level1.import]`.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use minicube::terrain::GEOMORPHONS;
 use minicube::{CF_DAY_UNITS, CellGrid, CubeSpec, DType, Epsg, VarSpec, add_crs};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Static;
 use crate::daily::Reduce;
+use crate::statics::StaticsPlan;
 
 /// Chunks are at most this long in time and space.
 const CHUNK: u64 = 64;
@@ -54,9 +56,7 @@ pub(crate) struct Layout<'a> {
     /// ERA5 series.
     pub era5: Option<SeriesLayout<'a>>,
     /// Static layers.
-    pub statics: &'a [Static],
-    /// Land-cover code and name.
-    pub legend: &'a [(u8, String)],
+    pub statics: &'a StaticsPlan,
     /// Item ids with ETags.
     pub source_items: Value,
     /// What was asked for and is not there.
@@ -174,8 +174,8 @@ impl Layout<'_> {
                 .attr("long_name", "slope (Horn 1981)")
                 .attr("units", "degree"),
             Static::Landcover => {
-                let codes: Vec<u8> = self.legend.iter().map(|(code, _)| *code).collect();
-                let names: Vec<&str> = self.legend.iter().map(|(_, name)| name.as_str()).collect();
+                let codes: Vec<u8> = self.statics.legend.iter().map(|(code, _)| *code).collect();
+                let names: Vec<&str> = self.statics.legend.iter().map(|(_, name)| name.as_str()).collect();
                 layer("static/landcover", DType::U8)
                     .missing(0)
                     .attr("long_name", "land-cover class; 0 = none")
@@ -183,8 +183,23 @@ impl Layout<'_> {
                     .attr("flag_values", json!(codes))
                     .attr("flag_meanings", names.join(" "))
             }
+            Static::Geomorphon => {
+                let codes: Vec<usize> = (1..=GEOMORPHONS.len()).collect();
+                let form = layer("static/geomorphon", DType::U8)
+                    .missing(0)
+                    .attr("long_name", "terrain form; 0 = none")
+                    .attr("references", "geomorphons: doi:10.1016/j.geomorph.2012.11.005")
+                    .attr("flag_values", json!(codes))
+                    .attr("flag_meanings", GEOMORPHONS.join(" "));
+                self.statics.geomorphon.iter().fold(form, |form, options| {
+                    form.attr("search_px", options.search_px)
+                        .attr("skip_px", options.skip_px)
+                        .attr("flat_deg", options.flat_deg)
+                        .attr("flat_distance_px", options.flat_distance_px)
+                })
+            }
         };
-        self.statics.iter().map(var).collect()
+        self.statics.layers.iter().map(var).collect()
     }
 }
 

@@ -23,14 +23,13 @@ mod scene;
 mod smap;
 mod statics;
 mod survey;
-mod terrain;
 mod verify;
 mod warp;
 
 pub use baseline::{Radiometry, STORED_OFFSET, radiometry};
 pub use config::{
-    Config, Era5Config, Era5Variable, ImportConfig, ImportFormat, SmapConfig, SmapVariable, Static,
-    default_resolution, default_size,
+    Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, SmapConfig, SmapVariable,
+    Static, default_resolution, default_size,
 };
 pub use daily::{Day, Reduce};
 pub use ease2::{Ease2Grid, project};
@@ -40,5 +39,4 @@ pub use plan::{CubePlan, Plan, TileCubes, TilePlan};
 pub use resample::{AxisWeights, area_average, area_mode};
 pub use run::{STAGE, describe, run};
 pub use scene::Scene;
-pub use terrain::slope_deg;
 pub use verify::verify;

@@ -145,7 +145,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         assets: config.assets.clone(),
         grid,
         digest,
-        statics: statics::plan(config.statics.as_deref(), config.legend()?, &project.raw())?,
+        statics: statics::plan(config, &project.raw())?,
         places,
         level1: project.level1(),
     })
@@ -454,8 +454,7 @@ impl ImportPlan {
             assets: &self.assets,
             smap: None,
             era5: weather.as_ref().map(|w| SeriesLayout { variables: &w.info, days: w.days, window: 1 }),
-            statics: &self.statics.layers,
-            legend: &self.statics.legend,
+            statics: &self.statics,
             source_items: json!(items),
             gaps: json!([]),
         };

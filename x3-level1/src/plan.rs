@@ -145,7 +145,7 @@ impl Config {
             grid: table.grid,
             smap: smap::plan(&self.smap, &raw.join("smap"))?,
             era5: era5::plan(&self.era5, &raw.join("era5"))?,
-            statics: statics::plan(self.statics.as_deref(), self.legend()?, &raw)?,
+            statics: statics::plan(self, &raw)?,
             tiles: tiles.collect(),
             memory: self.memory_mb.max(1) << 20,
             level1: project.level1(),

@@ -163,6 +163,7 @@ fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
         ("static/dem", "elevation", Ramp::Viridis),
         ("static/slope", "slope", Ramp::Viridis),
         ("static/landcover", "land-cover class", Ramp::Viridis),
+        ("static/geomorphon", "terrain form", Ramp::Viridis),
     ] {
         if !cube.has(name) {
             continue;

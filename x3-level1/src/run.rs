@@ -18,10 +18,11 @@ use crate::survey::Gap;
 pub const STAGE: &str = "x3-level1";
 
 /// Builds the store of every tile of our shard. A tile that fails is an outcome, and the others go on; only when no
-/// tile can be built at all does the run itself fail. Gaps are outcomes too.
+/// tile can be built at all, or the disk is full, does the run itself fail. Gaps are outcomes too.
 ///
 /// # Errors
-/// A [`Failure`] if the ledger cannot be read, if every tile fails, or if manifest or report cannot be written.
+/// A [`Failure`] if the ledger cannot be read, if every tile fails, if the disk is full, or if manifest or report
+/// cannot be written.
 pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure> {
     let ledger_path = plan.raw.join("ledger.parquet");
     let ledger = Ledger::read(&ledger_path)?;
@@ -40,6 +41,7 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
                 run.output(&path);
                 stores.push(path);
             }
+            Err(Error::Minicube(error)) if error.is_disk_full() => return Err(error.into()),
             Err(error) => {
                 let hint = error.hint().map_or(String::new(), |hint| format!(" (hint: {hint})"));
                 run.outcome(Outcome::failed(&cubes.tile, format!("{error}{hint}")));

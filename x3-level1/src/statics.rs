@@ -1,24 +1,30 @@
-//! Elevation, slope and land cover on the cubes' grids.
+//! Elevation, slope, terrain form and land cover on the cubes' grids.
 
 use std::path::Path;
 
+use minicube::terrain::{geomorphons, slope_deg};
 use minicube::{Bounds, CellGrid, CubeWriter, Epsg, Shape};
 use ndarray::{Array2, Array3, Axis, s};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::Error;
-use crate::config::Static;
+use crate::config::{Config, GeomorphonConfig, Static};
 use crate::files::FileSet;
 use crate::plan::CubePlan;
-use crate::terrain::slope_deg;
 use crate::warp::{Mosaic, Resampling};
+
+/// The longest search radius for terrain forms, and so the widest margin around a cube.
+const LONGEST_SEARCH_PX: usize = 1000;
 
 /// Which layers will be made from which rasters.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StaticsPlan {
     /// The layers, in order.
     pub layers: Vec<Static>,
+    /// How terrain forms are found; `None` if they are not wanted, and then no part of the plan's hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geomorphon: Option<GeomorphonConfig>,
     /// Land-cover code and name.
     pub legend: Vec<(u8, String)>,
     /// Identity of the elevation rasters.
@@ -33,23 +39,20 @@ pub struct StaticsPlan {
     pub landcover: FileSet,
 }
 
-/// Resolves the wanted layers against `raw/dem` and `raw/landcover`; `None` = those that are there.
+/// Resolves the wanted layers against `raw/dem` and `raw/landcover`; if none are named, those that are there.
 ///
 /// # Errors
-/// [`Error::NoInput`] if a layer was asked for and has no raster.
-pub(crate) fn plan(
-    wanted: Option<&[Static]>,
-    legend: Vec<(u8, String)>,
-    raw: &Path,
-) -> Result<StaticsPlan, Error> {
+/// - [`Error::NoInput`] if a layer was asked for and has no raster,
+/// - [`Error::Config`] for values that make no sense.
+pub(crate) fn plan(config: &Config, raw: &Path) -> Result<StaticsPlan, Error> {
     const RASTERS: [&str; 4] = ["tif", "tiff", "vrt", "hgt"];
     let dem = FileSet::list(&raw.join("dem"), &RASTERS)?;
     let landcover = FileSet::list(&raw.join("landcover"), &RASTERS)?;
     let all = [Static::Dem, Static::Slope, Static::Landcover];
     let files = |layer: Static| if layer == Static::Landcover { &landcover } else { &dem };
-    let mut layers = match wanted {
+    let mut layers = match &config.statics {
         None => all.into_iter().filter(|&layer| !files(layer).is_empty()).collect(),
-        Some(wanted) => wanted.to_vec(),
+        Some(wanted) => wanted.clone(),
     };
     layers.sort_unstable();
     layers.dedup();
@@ -61,8 +64,33 @@ pub(crate) fn plan(
             hint: "run `x2-downloader run` with this source in [download], or leave the layer out of [level1] statics",
         });
     }
+    check(&config.geomorphon)?;
+    let geomorphon = layers.contains(&Static::Geomorphon).then_some(config.geomorphon);
+    let legend = config.legend()?;
     let (dem_digest, landcover_digest) = (dem.digest.clone(), landcover.digest.clone());
-    Ok(StaticsPlan { layers, legend, dem_digest, landcover_digest, dem, landcover })
+    Ok(StaticsPlan { layers, geomorphon, legend, dem_digest, landcover_digest, dem, landcover })
+}
+
+/// Refuses options under which nothing would be seen.
+fn check(options: &GeomorphonConfig) -> Result<(), Error> {
+    let &GeomorphonConfig { search_px, skip_px, flat_deg, flat_distance_px } = options;
+    let wrong = |key, expected: String, found: String| Err(Error::Config { key, expected, found });
+    if skip_px > LONGEST_SEARCH_PX - 2 {
+        let expected = format!("0 to {}", LONGEST_SEARCH_PX - 2);
+        return wrong("geomorphon.skip_px", expected, skip_px.to_string());
+    }
+    if !(skip_px + 2..=LONGEST_SEARCH_PX).contains(&search_px) {
+        let expected = format!("{} (skip_px + 2) to {LONGEST_SEARCH_PX}", skip_px + 2);
+        return wrong("geomorphon.search_px", expected, search_px.to_string());
+    }
+    if !(flat_deg > 0.0 && flat_deg < 90.0) {
+        return wrong("geomorphon.flat_deg", "above 0 and below 90".into(), flat_deg.to_string());
+    }
+    if flat_distance_px != 0 && !(skip_px + 1..search_px).contains(&flat_distance_px) {
+        let expected = format!("0 (off) or {} to {}", skip_px + 1, search_px - 1);
+        return wrong("geomorphon.flat_distance_px", expected, flat_distance_px.to_string());
+    }
+    Ok(())
 }
 
 /// Computes and writes all static layers.
@@ -81,7 +109,7 @@ pub(crate) fn write(
         let mosaic = Mosaic::open(&plan.dem.paths)?;
         let layers = cubes
             .par_iter()
-            .map(|cube| elevation(&mosaic, cube, grid, epsg))
+            .map(|cube| elevation(&mosaic, cube, grid, epsg, 1))
             .collect::<Result<Vec<Array2<f32>>, Error>>()?;
         if wants(Static::Dem) {
             let n = grid.size_px;
@@ -91,12 +119,30 @@ pub(crate) fn write(
         if wants(Static::Slope) {
             let slopes: Vec<Array2<f32>> =
                 layers.par_iter().map(|layer| slope_deg(layer.view(), grid.resolution_m)).collect();
-            write_layer(
-                writer,
-                "static/slope",
-                &slopes.iter().map(|layer| layer.view()).collect::<Vec<_>>(),
-            )?;
+            let n = grid.size_px;
+            let inner: Vec<_> = slopes.iter().map(|layer| layer.slice(s![1..=n, 1..=n])).collect();
+            write_layer(writer, "static/slope", &inner)?;
         }
+    }
+    if let Some(options) = &plan.geomorphon {
+        let mosaic = Mosaic::open(&plan.dem.paths)?;
+        let margin = options.search_px;
+        let inner = s![margin..margin + grid.size_px, margin..margin + grid.size_px];
+        // A warp of its own: heights depend in the last bits on the window, and elevation and slope must not depend on
+        // whether terrain forms are wanted.
+        let layers = cubes
+            .par_iter()
+            .map(|cube| {
+                let heights = elevation(&mosaic, cube, grid, epsg, margin)?;
+                let forms = geomorphons(heights.view(), grid.resolution_m, &options.options());
+                Ok(forms.slice(inner).to_owned())
+            })
+            .collect::<Result<Vec<Array2<u8>>, Error>>()?;
+        write_layer(
+            writer,
+            "static/geomorphon",
+            &layers.iter().map(|layer| layer.view()).collect::<Vec<_>>(),
+        )?;
     }
     if wants(Static::Landcover) {
         let mosaic = Mosaic::open(&plan.landcover.paths)?;
@@ -118,11 +164,17 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Elevation with a margin of one pixel, which the slope needs.
-fn elevation(mosaic: &Mosaic, cube: &CubePlan, grid: CellGrid, epsg: Epsg) -> Result<Array2<f32>, Error> {
-    let side = grid.size_px + 2;
-    let (b, r) = (cube.bounds, grid.resolution_m);
-    let wider = Bounds { x_min: b.x_min - r, y_min: b.y_min - r, x_max: b.x_max + r, y_max: b.y_max + r };
+/// Elevation with a margin of some pixels, which slope and terrain form need.
+fn elevation(
+    mosaic: &Mosaic,
+    cube: &CubePlan,
+    grid: CellGrid,
+    epsg: Epsg,
+    margin: usize,
+) -> Result<Array2<f32>, Error> {
+    let side = grid.size_px + 2 * margin;
+    let (b, m) = (cube.bounds, margin as f64 * grid.resolution_m);
+    let wider = Bounds { x_min: b.x_min - m, y_min: b.y_min - m, x_max: b.x_max + m, y_max: b.y_max + m };
     let shape = Shape { rows: side, cols: side };
     let layer = mosaic.warp(&wider, shape, epsg, Resampling::Bilinear, f32::is_nan)?;
     Ok(layer.unwrap_or_else(|| Array2::from_elem((side, side), f32::NAN)))

@@ -93,6 +93,7 @@ fn allowed(name: &str) -> (f32, f32) {
         "s2/time" | "s2/baseline" | "s2/offset_applied" => (0.0, 100_000.0),
         "static/slope" => (0.0, 90.0),
         "static/dem" => (-500.0, 9_000.0),
+        "static/geomorphon" => (1.0, 10.0),
         "lon" => (-180.0, 180.0),
         "lat" => (-90.0, 90.0),
         _ if name.starts_with("s2/") => (-0.1, 6.5),

@@ -10,7 +10,7 @@ use std::{fs, thread};
 
 use common::{SCENES, TILE, ledger, number, project, raw_tree};
 use gdal::Metadata;
-use minicube::testing::assert_conforms;
+use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk};
 use minicube::{Cube, NaiveDate, Tile, sha256_store, to_cf_day};
 
 fn binary() -> Command {
@@ -207,6 +207,30 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         assert_eq!(sha256_store(&store).unwrap(), expected, "killed at point {point}");
     }
     assert!(interrupted >= 5, "only {interrupted} of 21 kills hit a running process");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_run_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let config = project(dir.path(), "[level1]\nmemory_mb = 0");
+    let level1 = dir.path().join("data/level1");
+    assert!(run(&config).status.success());
+    let expected = sha256_store(&level1.join("35KMQ.zarr")).unwrap();
+    let whole = kib_on_disk(&level1).unwrap();
+    // While the store is laid out, while it is filled, and when it stands and the report does not.
+    for room in [4, whole / 2, whole * 3 / 4, whole - 4] {
+        let mut command = binary();
+        command.args(["run", "--config"]).arg(&config);
+        let Some(disk) = on_full_disk(&level1, room, &command).unwrap() else {
+            println!("skipped: nobody may mount a disk here");
+            return;
+        };
+        let error = disk.assert_told();
+        assert!(error.contains("35KMQ.zarr") || room == whole - 4, "{error}");
+        disk.assert_whole(&[]).unwrap();
+        assert_eq!(sha256_store(&level1.join("35KMQ.zarr")).unwrap(), expected, "with {room} of {whole} KiB");
+    }
 }
 
 fn fails(dir: &Path, level1: &str, code: i32, parts: &[&str]) {

@@ -149,7 +149,8 @@ fn to_batch(table: &LocationTable) -> Result<RecordBatch, String> {
         columns.push((attribute, Arc::new(column)));
     }
     if rows.iter().any(|l| l.fold.is_some()) {
-        let column: Int32Array = rows.iter().map(|l| l.fold.and_then(|fold| i32::try_from(fold).ok())).collect();
+        let column: Int32Array =
+            rows.iter().map(|l| l.fold.and_then(|fold| i32::try_from(fold).ok())).collect();
         columns.push((FOLD.into(), Arc::new(column)));
     }
     let geometry: Result<Vec<Vec<u8>>, String> = rows.iter().map(|l| wkb_polygon(&l.polygon)).collect();

@@ -197,22 +197,10 @@ impl Eye {
             return None;
         }
         let runs = runs.get(self.first - 1..runs.len().min(rows).min(cols))?;
-        let mut index = center.wrapping_add_signed(stride * (self.first as isize - 1));
-        let mut extremes: Option<(Sight, Sight)> = None;
-        for &run in runs {
-            index = index.wrapping_add_signed(stride);
-            let sight = Sight::new(land.height(index) - height, run);
-            if sight.tangent.is_nan() {
-                continue;
-            }
-            let (zenith, nadir) = extremes.get_or_insert((sight, sight));
-            if sight.is_above(*zenith) {
-                *zenith = sight;
-            } else if nadir.is_above(sight) {
-                *nadir = sight;
-            }
-        }
-        let (zenith, nadir) = extremes?;
+        let start = center.wrapping_add_signed(stride * (self.first as isize - 1));
+        let indices = (1..).map(|step| start.wrapping_add_signed(stride * step));
+        let sights = indices.zip(runs).map(|(index, &run)| Sight::new(land.height(index) - height, run));
+        let (zenith, nadir) = extremes(sights)?;
         if !self.is_steep(zenith) && !self.is_steep(nadir) {
             return None;
         }
@@ -240,16 +228,51 @@ impl Sight {
         Sight { rise, run, tangent: rise / run }
     }
 
+    /// What anything seen is above or below.
+    fn nothing(tangent: f64) -> Sight {
+        Sight { rise: tangent, run: 1.0, tangent }
+    }
+
     fn absolute(self) -> Sight {
         Sight::new(self.rise.abs(), self.run)
+    }
+
+    /// Whether the two angles differ by rounding only, if at all.
+    fn is_close(self, other: Sight) -> bool {
+        (self.tangent - other.tangent).abs() < ROUNDING * self.tangent.abs()
     }
 
     /// Whether this is seen at a larger angle. Where the tangents cannot tell, the rounded angles do, as in GRASS: of
     /// equal ones the nearer counts, and with a flatness distance it matters which.
     fn is_above(self, other: Sight) -> bool {
-        if (self.tangent - other.tangent).abs() > ROUNDING * self.tangent.abs() {
-            return self.tangent > other.tangent;
+        if self.is_close(other) {
+            return self.rise.atan2(self.run) > other.rise.atan2(other.run);
         }
-        self.rise != 0.0 && self.rise.atan2(self.run) > other.rise.atan2(other.run)
+        self.tangent > other.tangent
     }
+}
+
+/// The highest and the lowest of what is seen, the nearest of equal ones; `None` if nothing is. Voids are passed over.
+fn extremes(sights: impl Iterator<Item = Sight> + Clone) -> Option<(Sight, Sight)> {
+    let (mut zenith, mut nadir) = (Sight::nothing(f64::NEG_INFINITY), Sight::nothing(f64::INFINITY));
+    let mut is_close = false;
+    // Without a branch that depends on the land, which is what makes it fast.
+    for sight in sights.clone() {
+        is_close |= sight.is_close(zenith) | sight.is_close(nadir);
+        zenith = if sight.tangent > zenith.tangent { sight } else { zenith };
+        nadir = if sight.tangent < nadir.tangent { sight } else { nadir };
+    }
+    if zenith.tangent.is_infinite() {
+        return None;
+    }
+    if is_close {
+        let mut seen = sights.filter(|sight| !sight.tangent.is_nan());
+        let first = seen.next()?;
+        (zenith, nadir) = (first, first);
+        for sight in seen {
+            zenith = if sight.is_above(zenith) { sight } else { zenith };
+            nadir = if nadir.is_above(sight) { sight } else { nadir };
+        }
+    }
+    Some((zenith, nadir))
 }

@@ -182,5 +182,8 @@ async fn the_counters_are_served_and_do_not_count_themselves() {
     assert_eq!(get_json(&stats).await["requests"], 0);
     let body = get_bytes(&format!("{}/climate/africa.tif", server.base_url())).await;
     let after = get_json(&stats).await;
-    assert_eq!((after["requests"].as_u64(), after["file_bytes"].as_u64()), (Some(1), Some(body.len() as u64)));
+    assert_eq!(
+        (after["requests"].as_u64(), after["file_bytes"].as_u64()),
+        (Some(1), Some(body.len() as u64))
+    );
 }
