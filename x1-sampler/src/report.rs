@@ -520,5 +520,9 @@ fn decimals(value: f64, count: usize) -> String {
 }
 
 fn deviation(drawn: f64, target: f64) -> String {
-    if target > 0.0 { format!("{:+.1} %", 100.0 * (drawn / target - 1.0)) } else { "–".to_owned() }
+    if target <= 0.0 {
+        return "–".to_owned();
+    }
+    let text = decimals(100.0 * (drawn / target - 1.0), 1);
+    if text.starts_with('-') || text == "0.0" { format!("{text} %") } else { format!("+{text} %") }
 }

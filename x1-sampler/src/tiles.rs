@@ -1,27 +1,28 @@
-//! The Sentinel-2 tile grid: which tiles there are, and which cells of a tile are its own.
+//! The ground of Sentinel-2 tiles: which cells of a tile are its own.
 //!
-//! **Naming.** Every 100-km MGRS square that shares ground with its own UTM zone is one tile; its latitude band letter
-//! is that of the square's centre. This rule gives the id and bounds of all 20 430 land tiles of the ESA grid.
-//!
-//! **Ownership.** Tiles overlap their neighbours by 9.8 km and those of the next zone by more, so the ground is divided:
-//! a cell is its tile's own if
+//! Tiles overlap their neighbours by 9.8 km and those of the next zone by more, so the ground is divided: a cell is its
+//! tile's own if
 //! 1. it ends before the next tile of the same zone begins, to the east and to the south, and
-//! 2. all of it lies in the longitudes of the tile's UTM zone (with the exceptions of south-west Norway and Svalbard).
+//! 2. all of it lies in the longitudes of the tile's UTM zone (with the exceptions of south-west Norway and Svalbard), or
+//!    else in squares of the next zone that are left out, see `squares.rs`.
 //!
-//! By 1 no two cells of one zone share ground, by 2 no two cells of different zones do. Corners are enough for 2: in
-//! UTM a zone is a convex region, its bounding meridians bend towards the central one.
+//! By 1 no two cells of one zone share ground, by 2 no two cells of different zones do, and the ground of squares that are
+//! left out is not lost. Corners are enough for 2: in UTM a zone is a convex region, its bounding meridians bend towards
+//! the central one.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use minicube::{Bounds, CellGrid, Epsg, LonLat, Tile, XY};
 
 use crate::Error;
 use crate::lonlat::{LON_LAT, name, to_lon_lat, transform};
+pub(crate) use crate::squares::ring_of;
+use crate::squares::{
+    Kind, SQUARE_M, Square, band_of, false_northing, in_strip, is_west_of, middle_of, widened, zone_of,
+};
 
-const SQUARE_M: f64 = 100_000.0;
 const SNAP_M: f64 = 60.0;
-const SOUTH_M: f64 = 10_000_000.0;
-const BANDS: &[u8; 20] = b"CDEFGHJKLMNPQRSTUVWX";
-const ROWS: &[u8; 20] = b"ABCDEFGHJKLMNPQRSTUV";
-const COLUMNS: [&[u8; 8]; 3] = [b"STUVWXYZ", b"ABCDEFGH", b"JKLMNPQR"];
 
 /// A cell that is its tile's own.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +39,9 @@ pub struct Cell {
     pub corners: [LonLat; 4],
 }
 
-/// All tiles of a UTM zone and hemisphere by the MGRS rule, row by row from the south, each with a ring of points around
-/// the ground of its own cells (degrees, counter-clockwise, not closed; up to 160 m outside of it).
+/// All tiles of a UTM zone and hemisphere, row by row from the south, each with a ring of points around the ground of its
+/// own cells (degrees, counter-clockwise, not closed; up to 160 m outside of its square, further to the east where no
+/// tile follows).
 ///
 /// # Errors
 /// [`Error::Projection`] if PROJ does not know the zone.
@@ -57,25 +59,18 @@ pub(crate) fn tiles_between(
     // A row bends towards the pole: by 120 km at 84° N, at the edge of the widest zone.
     const ROWS_PER_DEGREE: f64 = 1.11;
     const BEND_ROWS: f64 = 3.0;
-    let epsg = Epsg::utm(zone, south);
     let grid = if south { -94..0 } else { 0..95_i64 };
     let first = (lat_min * ROWS_PER_DEGREE - BEND_ROWS).floor() as i64;
     let last = (lat_max * ROWS_PER_DEGREE + BEND_ROWS).ceil() as i64;
     let mut tiles = Vec::new();
     for row in grid.start.max(first)..grid.end.min(last) {
-        for column in 0..8_usize {
-            let (left, bottom) =
-                ((column + 1) as f64 * SQUARE_M, row as f64 * SQUARE_M + false_northing(south));
-            let square =
-                Bounds { x_min: left, y_min: bottom, x_max: left + SQUARE_M, y_max: bottom + SQUARE_M };
-            let ring = to_lon_lat(epsg, &ring_of(&widened(&square), 8))?;
-            let center = to_lon_lat(epsg, &[square.center()])?[0];
-            let in_zone =
-                |point: &LonLat| band_of(point.lat).is_some_and(|band| in_strip(zone, band, point.lon));
-            if let Some(band) = band_of(center.lat).filter(|_| ring.iter().any(in_zone) || in_zone(&center)) {
-                let id = tile_id(zone, band, column, row);
-                tiles.push((Tile::from_id(&id)?, ring));
-            }
+        let squares = (1..=8).map(|column| Square { zone, south, column, row }.kind());
+        let mut of_row = squares.collect::<Result<Vec<_>, Error>>()?.into_iter().peekable();
+        while let Some(square) = of_row.next() {
+            let Kind::Tile(tile, ring) = square else { continue };
+            let is_last = !matches!(of_row.peek(), Some(Kind::Tile(..)));
+            let ring = if is_last { ring_around(&tile, &reach(&tile, is_last))? } else { ring };
+            tiles.push((tile, ring));
         }
     }
     Ok(tiles)
@@ -86,21 +81,34 @@ pub(crate) fn tiles_between(
 /// # Errors
 /// [`Error::Projection`] if PROJ does not know the zone.
 pub fn ring(tile: &Tile) -> Result<Vec<LonLat>, Error> {
-    let south = tile.epsg.utm_zone().is_some_and(|(_, south)| south);
-    to_lon_lat(tile.epsg, &ring_of(&widened(&territory(tile, south)), 8))
+    ring_around(tile, &ground(tile)?)
 }
 
-/// The cells of a tile that are its own, by the ownership rule above, row by row from the north.
+fn ring_around(tile: &Tile, ground: &Bounds) -> Result<Vec<LonLat>, Error> {
+    to_lon_lat(tile.epsg, &ring_of(&widened(ground), 8))
+}
+
+/// Whether the ESA grid has the tile; see `squares.rs` for what it leaves out.
+///
+/// # Errors
+/// [`Error::Projection`] if PROJ does not know the zone.
+pub fn is_in_grid(tile: &Tile) -> Result<bool, Error> {
+    let found = Square::of(tile).map_or(Ok(None), |square| square.tile())?;
+    Ok(found.is_some_and(|found| found.id == tile.id))
+}
+
+/// The cells of a tile that are its own, by the ownership rule above, row by row from the north; none if the ESA grid does
+/// not have the tile.
 ///
 /// # Errors
 /// [`Error::Projection`] if PROJ does not know the zone.
 pub fn own_cells(tile: &Tile, grid: &CellGrid) -> Result<Vec<Cell>, Error> {
     let Some((zone, south)) = tile.epsg.utm_zone() else { return Ok(Vec::new()) };
-    let territory = territory(tile, south);
+    if !is_in_grid(tile)? {
+        return Ok(Vec::new());
+    }
+    let (rows, cols) = cells_on(&ground(tile)?, grid);
     let size = grid.cell_size_m();
-    let count = |length: f64| ((length / size).floor() as usize).min(grid.cells_per_side());
-    let (rows, cols) = (count(territory.height()), count(territory.width()));
-
     let node = |row: usize, col: usize| XY {
         x: tile.origin.x + col as f64 * size,
         y: tile.origin.y - row as f64 * size,
@@ -113,11 +121,12 @@ pub fn own_cells(tile: &Tile, grid: &CellGrid) -> Result<Vec<Cell>, Error> {
         .collect();
     let centers = to_lon_lat(tile.epsg, &centers)?;
 
+    let mut next = NextZone::default();
     let mut cells = Vec::with_capacity(rows * cols);
     for row in 0..rows {
         for col in 0..cols {
             let corners = [at(row + 1, col), at(row + 1, col + 1), at(row, col + 1), at(row, col)];
-            if lies_in_zone(zone, &corners) {
+            if lies_in_zone(zone, &corners) || next.leaves(zone, south, &corners)? {
                 let (bounds, center) = (grid.cell_bounds(tile, row, col), centers[row * cols + col]);
                 cells.push(Cell { row, col, bounds, center, corners });
             }
@@ -133,41 +142,29 @@ pub fn own_cells(tile: &Tile, grid: &CellGrid) -> Result<Vec<Cell>, Error> {
 /// # Errors
 /// [`Error::Projection`] if PROJ does not know the zone.
 pub fn cell_at(place: LonLat, grid: &CellGrid) -> Result<Option<(String, usize, usize)>, Error> {
-    let zone = band_of(place.lat).and_then(|band| (1..=60).find(|&zone| in_strip(zone, band, place.lon)));
-    let Some(zone) = zone else { return Ok(None) };
-    let south = place.lat < 0.0;
-    let epsg = Epsg::utm(zone, south);
-    let mut point = [(place.lon, place.lat)];
-    transform(LON_LAT, &name(epsg), &mut point)?;
-    let point = XY { x: point[0].0, y: point[0].1 };
-    // Ground begins at the snapped corner, up to 60 m west and north of the square's own.
-    let column = ((point.x + SNAP_M) / SQUARE_M).floor() as usize;
-    let row = ((point.y - false_northing(south) - SNAP_M) / SQUARE_M).floor() as i64;
-    for (column, row) in [
-        (column, row),
-        (column.saturating_sub(1), row),
-        (column, row + 1),
-        (column.saturating_sub(1), row + 1),
-    ] {
-        if !(1..=8).contains(&column) {
-            continue;
-        }
-        let (left, bottom) = (column as f64 * SQUARE_M, row as f64 * SQUARE_M + false_northing(south));
-        let center = XY { x: left + SQUARE_M / 2.0, y: bottom + SQUARE_M / 2.0 };
-        let Some(band) = band_of(to_lon_lat(epsg, &[center])?[0].lat) else { continue };
-        let tile = Tile::from_id(&tile_id(zone, band, column - 1, row))?;
-        let ground = territory(&tile, south);
-        let inside = ground.x_min <= point.x
-            && point.x < ground.x_max
-            && ground.y_min < point.y
-            && point.y <= ground.y_max;
-        if inside {
-            let size = grid.cell_size_m();
-            let fits = |length: f64, index: usize| index < (length / size).floor() as usize;
-            let cell = grid.cell_at(&tile, point);
-            return Ok(cell
-                .filter(|&(row, col)| fits(ground.height(), row) && fits(ground.width(), col))
-                .map(|(row, col)| (tile.id, row, col)));
+    let Some(home) = band_of(place.lat).and_then(|band| zone_of(band, place.lon)) else { return Ok(None) };
+    // Ground that is no tile of its own zone is in a tile of one next to it, at Svalbard two zones away.
+    for step in [0, -1, 1, -2, 2] {
+        let zone = (i16::from(home) - 1 + step).rem_euclid(60) as u8 + 1;
+        let (south, epsg) = (place.lat < 0.0, Epsg::utm(zone, place.lat < 0.0));
+        let mut point = [(place.lon, place.lat)];
+        transform(LON_LAT, &name(epsg), &mut point)?;
+        let point = XY { x: point[0].0, y: point[0].1 };
+        // Ground begins at the snapped corner, up to 60 m west and north of the square, and may end 10 km east of it.
+        let square = Square::at(zone, south, XY { x: point.x + SNAP_M, y: point.y - SNAP_M });
+        for (west, north) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let square = Square { column: square.column - west, row: square.row + north, ..square };
+            let Some(tile) = square.tile()? else { continue };
+            let ground = ground(&tile)?;
+            let inside = ground.x_min <= point.x
+                && point.x < ground.x_max
+                && ground.y_min < point.y
+                && point.y <= ground.y_max;
+            if inside {
+                let (rows, cols) = cells_on(&ground, grid);
+                let cell = grid.cell_at(&tile, point).filter(|&(row, col)| row < rows && col < cols);
+                return Ok(cell.map(|(row, col)| (tile.id, row, col)));
+            }
         }
     }
     Ok(None)
@@ -180,7 +177,7 @@ pub fn zones_of(west: f64, south: f64, east: f64, north: f64) -> Vec<(u8, bool)>
     let mut zones = Vec::new();
     for zone in 1..=60_u8 {
         // One zone more on each side: the Norwegian and Svalbard zones are wider than 6°.
-        let middle = f64::from(zone) * 6.0 - 183.0;
+        let middle = middle_of(zone);
         let mut turns = [-360.0, 0.0, 360.0].into_iter();
         if turns.any(|turn| middle + turn + 9.0 >= west && middle + turn - 9.0 <= east) {
             zones.extend((north >= 0.0).then_some((zone, false)));
@@ -190,29 +187,83 @@ pub fn zones_of(west: f64, south: f64, east: f64, north: f64) -> Vec<(u8, bool)>
     zones
 }
 
-/// Points along the edges of a box, counter-clockwise from the lower-left corner, `per_side` on each side, not closed.
-pub(crate) fn ring_of(bounds: &Bounds, per_side: usize) -> Vec<XY> {
-    let corners = [
-        XY { x: bounds.x_min, y: bounds.y_min },
-        XY { x: bounds.x_max, y: bounds.y_min },
-        XY { x: bounds.x_max, y: bounds.y_max },
-        XY { x: bounds.x_min, y: bounds.y_max },
-    ];
-    let mut ring = Vec::with_capacity(4 * per_side);
-    for side in 0..4 {
-        let (from, to) = (corners[side], corners[(side + 1) % 4]);
-        ring.extend((0..per_side).map(|step| {
-            let part = step as f64 / per_side as f64;
-            XY { x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y) }
-        }));
+/// What is looked up about squares of the zones next to a tile's.
+#[derive(Default)]
+struct NextZone {
+    kinds: BTreeMap<Square, Kind>,
+}
+
+impl NextZone {
+    /// Whether the part of a cell that is outside its zone is in the zone next to it, and there in squares that are left
+    /// out; never for a cell across 180°, whose outline would have a jump.
+    fn leaves(&mut self, zone: u8, south: bool, corners: &[LonLat; 4]) -> Result<bool, Error> {
+        let mut others = zones_at(corners).filter(|&other| other != Some(zone));
+        let Some(Some(other)) = others.next() else { return Ok(false) };
+        if others.any(|another| another != Some(other))
+            || corners.iter().any(|corner| (corner.lon - corners[0].lon).abs() > 180.0)
+        {
+            return Ok(false);
+        }
+        let follow = |west: u8, east: u8| {
+            bands_at(corners).all(|band| band.is_some_and(|band| is_west_of(west, east, band)))
+        };
+        let left = if follow(zone, other) {
+            Kind::LeftToWest
+        } else if follow(other, zone) {
+            Kind::LeftToEast
+        } else {
+            return Ok(false);
+        };
+        let mut points = corners.map(|corner| (corner.lon, corner.lat));
+        transform(LON_LAT, &name(Epsg::utm(other, south)), &mut points)?;
+        let span = |values: [f64; 4]| {
+            values.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)))
+        };
+        let ((x_min, x_max), (y_min, y_max)) = (span(points.map(|p| p.0)), span(points.map(|p| p.1)));
+        // The margin covers the snapping of tiles and the bend of edges.
+        let extent = widened(&Bounds { x_min, y_min, x_max, y_max });
+        let first = Square::at(other, south, XY { x: extent.x_min, y: extent.y_min });
+        let last = Square::at(other, south, XY { x: extent.x_max, y: extent.y_max });
+        for row in first.row..=last.row {
+            for column in first.column..=last.column {
+                let square = Square { column, row, ..first };
+                let kind = match self.kinds.entry(square) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(square.kind()?),
+                };
+                if *kind != left && *kind != Kind::Empty {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
-    ring
+}
+
+/// Where a tile's own cells may be: its territory, up to the tile's eastern edge if no tile of the zone follows there.
+fn ground(tile: &Tile) -> Result<Bounds, Error> {
+    let next = Square::of(tile).map_or(Ok(None), |square| square.east().tile())?;
+    Ok(reach(tile, next.is_none()))
+}
+
+/// East of zone 60 nothing is left to its last tiles: zone 1 has all squares at 180°.
+fn reach(tile: &Tile, is_last: bool) -> Bounds {
+    let territory = territory(tile);
+    let is_open = is_last && tile.epsg.utm_zone().is_some_and(|(zone, _)| zone != 60);
+    Bounds { x_max: if is_open { tile.bounds().x_max } else { territory.x_max }, ..territory }
+}
+
+/// Rows and columns of cells that are wholly on ground.
+fn cells_on(ground: &Bounds, grid: &CellGrid) -> (usize, usize) {
+    let count = |length: f64| ((length / grid.cell_size_m()).floor() as usize).min(grid.cells_per_side());
+    (count(ground.height()), count(ground.width()))
 }
 
 /// From the tile's upper-left corner to the upper-left corners of its neighbours to the east and to the south.
-fn territory(tile: &Tile, south: bool) -> Bounds {
-    let square_left = ((tile.origin.x + SNAP_M / 2.0) / SQUARE_M).round() * SQUARE_M;
+fn territory(tile: &Tile) -> Bounds {
+    let south = tile.epsg.utm_zone().is_some_and(|(_, south)| south);
     let false_northing = false_northing(south);
+    let square_left = ((tile.origin.x + SNAP_M / 2.0) / SQUARE_M).round() * SQUARE_M;
     let square_top = ((tile.origin.y - false_northing - SNAP_M / 2.0) / SQUARE_M).round() * SQUARE_M;
     Bounds {
         x_min: tile.origin.x,
@@ -222,60 +273,21 @@ fn territory(tile: &Tile, south: bool) -> Bounds {
     }
 }
 
-/// A margin that covers the snapping to 60 m and the bend of an edge between two points of the ring.
-fn widened(square: &Bounds) -> Bounds {
-    const MARGIN_M: f64 = 100.0;
-    Bounds {
-        x_min: square.x_min - MARGIN_M,
-        y_min: square.y_min - MARGIN_M,
-        x_max: square.x_max + MARGIN_M,
-        y_max: square.y_max + MARGIN_M,
-    }
-}
-
-fn false_northing(south: bool) -> f64 {
-    if south { SOUTH_M } else { 0.0 }
-}
-
-/// Zone, band letter, column 0–7 and row (northing / 100 km, negative in the south) as an MGRS square.
-fn tile_id(zone: u8, band: u8, column: usize, row: i64) -> String {
-    let first_row = if zone.is_multiple_of(2) { 5 } else { 0 };
-    let column = char::from(COLUMNS[usize::from(zone % 3)][column]);
-    let row = char::from(ROWS[(row + first_row).rem_euclid(20) as usize]);
-    format!("{zone:02}{}{column}{row}", char::from(band))
-}
-
-/// Latitude band letter; `None` outside 84° S to 85° N. The MGRS ends at 80° S and 84° N, the ESA grid goes on a little
-/// with bands C and X.
-fn band_of(lat: f64) -> Option<u8> {
-    (-84.0..=85.0).contains(&lat).then(|| BANDS[(((lat + 80.0).max(0.0) / 8.0) as usize).min(19)])
-}
-
-/// Whether a longitude belongs to a zone in a latitude band, with the exceptions of 32V and of the 3xX zones.
-fn in_strip(zone: u8, band: u8, lon: f64) -> bool {
-    let regular = (f64::from(zone) * 6.0 - 186.0, f64::from(zone) * 6.0 - 180.0);
-    let (west, east) = match (band, zone) {
-        (b'V', 31) => (0.0, 3.0),
-        (b'V', 32) => (3.0, 12.0),
-        (b'X', 31) => (0.0, 9.0),
-        (b'X', 33) => (9.0, 21.0),
-        (b'X', 35) => (21.0, 33.0),
-        (b'X', 37) => (33.0, 42.0),
-        (b'X', 32 | 34 | 36) => return false,
-        _ => regular,
-    };
-    (west..=east).contains(&lon)
-}
-
-/// Whether the ground between four corners lies in the zone, in every latitude band it touches. The margin of about a
-/// metre covers the bend of the parallels along a cell's edge.
-fn lies_in_zone(zone: u8, corners: &[LonLat; 4]) -> bool {
+/// The latitude bands at and about a metre around a corner: the bend of the parallels along a cell's edge is less.
+fn bands_at(corners: &[LonLat; 4]) -> impl Iterator<Item = Option<u8>> {
     const MARGIN_DEG: f64 = 1e-5;
-    let bands =
-        corners.iter().flat_map(|corner| [corner.lat - MARGIN_DEG, corner.lat + MARGIN_DEG]).map(band_of);
-    bands
-        .into_iter()
+    corners.iter().flat_map(|corner| [corner.lat - MARGIN_DEG, corner.lat + MARGIN_DEG]).map(band_of)
+}
+
+/// Whether the ground between four corners lies in the zone, in every latitude band it touches.
+fn lies_in_zone(zone: u8, corners: &[LonLat; 4]) -> bool {
+    bands_at(corners)
         .all(|band| band.is_some_and(|band| corners.iter().all(|corner| in_strip(zone, band, corner.lon))))
+}
+
+/// The zones of the corners, in every latitude band that the ground between them touches; `None`: outside the grid.
+fn zones_at(corners: &[LonLat; 4]) -> impl Iterator<Item = Option<u8>> {
+    bands_at(corners).flat_map(|band| corners.iter().map(move |corner| zone_of(band?, corner.lon)))
 }
 
 #[cfg(test)]
@@ -315,7 +327,7 @@ mod tests {
             }
         }
         // 26 × 26 cells of 3840 m are 99 840 m: the strip of about 180 m to the next tile belongs to no cell.
-        let (here, ground) = (tile("35KMQ"), territory(&tile("35KMQ"), true));
+        let (here, ground) = (tile("35KMQ"), territory(&tile("35KMQ")));
         let strip = XY { x: ground.x_max - 60.0, y: here.origin.y - 5000.0 };
         let place = to_lon_lat(here.epsg, &[strip]).unwrap()[0];
         assert_eq!(cell_at(place, &grid).unwrap(), None);
@@ -325,23 +337,11 @@ mod tests {
     #[test]
     fn territories_of_neighbours_touch() {
         let (here, east, below) = (tile("35KMQ"), tile("35KNQ"), tile("35KMP"));
-        let own = territory(&here, true);
+        let own = territory(&here);
         assert_eq!(own.x_max, east.origin.x);
         assert_eq!(own.y_min, below.origin.y);
         // Across the equator: the last row of the north ends where the first of the south begins.
-        assert_eq!(territory(&tile("35NMA"), false).y_min, 0.0);
-        assert_eq!(tile("35MMV").origin.y, SOUTH_M);
-    }
-
-    #[test]
-    fn norway_and_svalbard_have_their_own_strips() {
-        assert!(in_strip(32, b'V', 4.0) && !in_strip(31, b'V', 4.0));
-        assert!(in_strip(31, b'X', 8.0) && !in_strip(32, b'X', 8.0));
-        assert!(in_strip(31, b'U', 4.0) && !in_strip(32, b'U', 4.0));
-        assert_eq!(band_of(63.999), Some(b'V'));
-        assert_eq!(band_of(83.0), Some(b'X'));
-        assert_eq!(band_of(84.2), Some(b'X'));
-        assert_eq!(band_of(85.1), None);
-        assert_eq!(band_of(-83.0), Some(b'C'));
+        assert_eq!(territory(&tile("35NMA")).y_min, 0.0);
+        assert_eq!(tile("35MMV").origin.y, 10_000_000.0);
     }
 }
