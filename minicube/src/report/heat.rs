@@ -1,79 +1,145 @@
-//! A table of numbers as a picture: darker is more.
+//! A matrix of numbers as a picture.
 
 use super::page::escape;
 use super::raster::Ramp;
 
-const CELL_WIDTH: usize = 46;
-const CELL_HEIGHT: usize = 22;
-/// Room for the names of the columns, which are written upwards.
-const HEAD: usize = 120;
-const LETTER: usize = 7;
+const CELL: (usize, usize) = (48, 24);
+const LETTER: f64 = 6.6;
+const LONGEST_LABEL: usize = 30;
+const MARGIN: usize = 8;
 
-/// Draws `values[row][column]` with its number in every cell; NaN stays empty. As SVG.
+/// Draws a matrix, e.g. the joint histogram of two classifications: `values[row][col]` from 0 up, its number in each
+/// cell, darker the larger its square root, which keeps small shares apart from none. Cells that are missing or not finite stay empty.
 #[must_use]
-pub fn heat(title: &str, rows: &[String], cols: &[String], values: &[Vec<f64>]) -> String {
-    let left = 20 + LETTER * rows.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let (width, height) = (left + CELL_WIDTH * cols.len() + 10, HEAD + CELL_HEIGHT * rows.len() + 10);
-    let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
-    let most = finite().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+pub fn heat(title: &str, row_labels: &[String], col_labels: &[String], values: &[Vec<f64>]) -> String {
+    let value = |row: usize, col: usize| {
+        values.get(row).and_then(|row| row.get(col)).copied().filter(|value| value.is_finite())
+    };
+    let cells = || (0..row_labels.len()).flat_map(|row| (0..col_labels.len()).map(move |col| (row, col)));
+    let largest = cells().filter_map(|(row, col)| value(row, col)).fold(0.0, f64::max);
+    let decimals = if largest <= 1.0 {
+        3
+    } else if largest <= 10.0 {
+        2
+    } else if largest < 1000.0 {
+        1
+    } else {
+        0
+    };
+    let left = MARGIN + text_width(row_labels) + 6;
+    // Labels of columns that do not fit above their cell are written upwards.
+    let upwards = text_width(col_labels) > CELL.0 - 4;
+    let top = 30 + if upwards { text_width(col_labels) + 10 } else { 24 };
+    let width =
+        (left + col_labels.len() * CELL.0 + MARGIN).max(text_width(&[title.to_owned()]) * 3 / 2 + 2 * MARGIN);
+    let height = top + row_labels.len() * CELL.1 + MARGIN;
     let mut svg = format!(
         "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"11\">\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\
-         <text x=\"8\" y=\"18\" font-size=\"15\">{}</text>",
+         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n\
+         <text x=\"{MARGIN}\" y=\"20\" font-size=\"17\">{}</text>\n",
         escape(title)
     );
-    for (col, name) in cols.iter().enumerate() {
-        let x = left + CELL_WIDTH * col + CELL_WIDTH / 2 + 4;
-        let (y, name) = (HEAD - 6, escape(name));
-        svg.push_str(&format!("<text x=\"{x}\" y=\"{y}\" transform=\"rotate(-55 {x} {y})\">{name}</text>"));
+    for (row, label) in row_labels.iter().enumerate() {
+        let (x, y) = (left - 6, top + row * CELL.1 + CELL.1 / 2 + 4);
+        svg.push_str(&format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n", shortened(label)));
     }
-    for (row, name) in rows.iter().enumerate() {
-        let (x, y) = (left - 8, HEAD + CELL_HEIGHT * row + 15);
-        svg.push_str(&format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{}</text>", escape(name)));
-        let cells = values.get(row).into_iter().flatten().enumerate();
-        for (col, &value) in cells.filter(|(_, value)| value.is_finite()) {
-            // The square root keeps small shares apart from none.
-            let share = (value / most).max(0.0).sqrt();
-            let [r, g, b] = Ramp::Blues.color(share as f32, (0.0, 1.0));
-            let (x, top) = (left + CELL_WIDTH * col, HEAD + CELL_HEIGHT * row);
-            let ink = if share > 0.62 { "#fff" } else { "#222" };
-            svg.push_str(&format!(
-                "<rect x=\"{x}\" y=\"{top}\" width=\"{}\" height=\"{}\" fill=\"rgb({r},{g},{b})\"/>\
-                 <text x=\"{}\" y=\"{y}\" text-anchor=\"middle\" fill=\"{ink}\">{}</text>",
-                CELL_WIDTH - 1,
-                CELL_HEIGHT - 1,
-                x + CELL_WIDTH / 2,
-                short(value)
-            ));
-        }
+    for (col, label) in col_labels.iter().enumerate() {
+        let (x, y) = (left + col * CELL.0 + CELL.0 / 2, top - 6);
+        let place = if upwards {
+            format!("transform=\"translate({} {y}) rotate(-90)\"", x + 4)
+        } else {
+            format!("x=\"{x}\" y=\"{y}\" text-anchor=\"middle\"")
+        };
+        svg.push_str(&format!("<text {place}>{}</text>\n", shortened(label)));
+    }
+    for (row, col) in cells() {
+        let (x, y) = (left + col * CELL.0, top + row * CELL.1);
+        let rect = |fill: &str| {
+            let (width, height) = (CELL.0 - 1, CELL.1 - 1);
+            format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"")
+        };
+        let Some(value) = value(row, col) else {
+            svg.push_str(&format!("{}/>\n", rect("#f2f2f2")));
+            continue;
+        };
+        let share = if largest > 0.0 { (value / largest).clamp(0.0, 1.0).sqrt() } else { 0.0 };
+        let [red, green, blue] = Ramp::Blues.color(share as f32, (0.0, 1.0));
+        let ink = if share > 0.62 { "#fff" } else { "#222" };
+        let (x_text, y_text) = (x + CELL.0 / 2, y + CELL.1 / 2 + 4);
+        svg.push_str(&format!(
+            "<g><title>{} / {}: {value}</title>{}/>\
+             <text x=\"{x_text}\" y=\"{y_text}\" text-anchor=\"middle\" fill=\"{ink}\">{}</text></g>\n",
+            escape(&row_labels[row]),
+            escape(&col_labels[col]),
+            rect(&format!("rgb({red},{green},{blue})")),
+            escape(&number(value, decimals))
+        ));
     }
     svg.push_str("</svg>");
     svg
 }
 
-/// Three digits at most.
-fn short(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+/// With the decimals of the matrix; a value that is not 0 is not written as 0.
+fn number(value: f64, decimals: usize) -> String {
+    let smallest = 0.1_f64.powi(decimals as i32);
+    if value == 0.0 {
+        "0".to_owned()
+    } else if value > 0.0 && value < smallest / 2.0 {
+        format!("<{smallest:.decimals$}")
+    } else {
+        format!("{value:.decimals$}")
     }
+}
+
+/// About as wide as the longest label, in pixels.
+fn text_width(labels: &[String]) -> usize {
+    let letters = labels.iter().map(|label| label.chars().count().min(LONGEST_LABEL)).max().unwrap_or(0);
+    (letters as f64 * LETTER).ceil() as usize
+}
+
+/// A label that fits, escaped.
+fn shortened(label: &str) -> String {
+    if label.chars().count() <= LONGEST_LABEL {
+        return escape(label);
+    }
+    let kept: String = label.chars().take(LONGEST_LABEL - 1).collect();
+    format!("{}…", escape(&kept))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn labels(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     #[test]
-    fn every_finite_value_has_a_cell_with_its_number() {
-        let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let values = vec![vec![12.345, f64::NAN], vec![0.0, 0.5]];
-        let svg = heat("a < b", &names(&["x", "y"]), &names(&["p & q", "r"]), &values);
-        assert_eq!(svg.matches("<rect x=").count(), 3);
-        for part in ["a &lt; b", "p &amp; q", ">12.3<", ">0<", ">0.50<"] {
-            assert!(svg.contains(part), "{part}: {svg}");
-        }
+    fn every_number_is_in_its_cell() {
+        let values = [vec![60.0, 0.0, 0.01], vec![f64::NAN, 39.96]];
+        let svg = heat("h", &labels(&["a", "b<"]), &labels(&["x", "y", "z&"]), &values);
+        // Rows begin at 8 + 14 (two letters) + 6 = 28 pixels, columns at 30 + 24 = 54.
+        assert!(svg.contains("<title>a / x: 60</title><rect x=\"28\" y=\"54\" width=\"47\" height=\"23\" fill=\"rgb(8,48,107)\"/>"));
+        assert!(svg.contains("<title>b&lt; / y: 39.96</title><rect x=\"76\" y=\"78\""));
+        assert!(svg.contains("fill=\"#fff\">60.0</text>"), "light on dark");
+        assert!(svg.contains("fill=\"#fff\">40.0</text>"));
+        assert!(svg.contains("fill=\"#222\">0</text>") && svg.contains(">&lt;0.1</text>"));
+        assert_eq!(svg.matches("<title>").count(), 4, "NaN and the missing value have no number");
+        assert_eq!(svg.matches("fill=\"#f2f2f2\"").count(), 2);
+    }
+
+    #[test]
+    fn nothing_and_zeros_are_drawn_too() {
+        assert!(heat("h", &[], &[], &[]).ends_with("</svg>"));
+        assert!(heat("h", &labels(&["a"]), &labels(&["x"]), &[vec![0.0]]).contains("rgb(247,251,255)"));
+    }
+
+    #[test]
+    fn long_labels_are_cut_and_stand_upright() {
+        let long = "ß".repeat(40);
+        let svg = heat("h", &labels(&["a"]), std::slice::from_ref(&long), &[vec![1.0]]);
+        assert!(svg.contains("rotate(-90)") && svg.contains(&format!(">{}…<", "ß".repeat(29))));
+        assert!(svg.contains(&format!("a / {long}: 1")), "whole in the tooltip");
     }
 }

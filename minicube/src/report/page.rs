@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::map::PointMap;
+use super::map::{self, PointMap};
 use crate::{Error, write_atomic};
 
 const CSS: &str = "\
@@ -20,28 +20,21 @@ figure img{image-rendering:pixelated;min-width:min(100%,20rem)}\
 figcaption{font-size:.87rem;color:#444;margin-top:.4rem}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
 th,td{padding:.25rem .7rem;border-bottom:1px solid #8886;text-align:right;white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}\
-.map{font-size:.87rem}.map p{margin:0 0 .4rem}.map .sheet{position:relative}\
-.map canvas{width:100%;height:34rem;display:block;cursor:crosshair}\
-.map .tip{position:absolute;background:#fffe;border:1px solid #999;border-radius:4px;padding:.2rem .5rem;\
-pointer-events:none;white-space:pre}\
-.map .legend{display:flex;flex-wrap:wrap;gap:.2rem .5rem;margin-top:.4rem}\
-.map .legend button{border:0;background:none;color:inherit;font:inherit;cursor:pointer;padding:0 .2rem}\
-.map .legend button[aria-pressed=false]{opacity:.35}\
-.map .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}";
+th:first-child,td:first-child{text-align:left}";
 
 /// A page under construction. Texts are escaped; pictures are embedded.
 #[derive(Clone, Debug)]
 pub struct Report {
     title: String,
     body: String,
+    has_map: bool,
 }
 
 impl Report {
     /// An empty page.
     #[must_use]
     pub fn new(title: &str) -> Report {
-        Report { title: title.to_owned(), body: String::new() }
+        Report { title: title.to_owned(), body: String::new(), has_map: false }
     }
 
     /// The paragraph under the title.
@@ -95,10 +88,11 @@ impl Report {
         self
     }
 
-    /// A figure with a map that answers to the mouse.
+    /// A figure with a map to explore: hover a point to see its classes, choose what the colours mean, zoom and drag.
     #[must_use]
     pub fn map(mut self, caption: &str, map: &PointMap) -> Report {
-        self.figure(&map.html(), caption);
+        self.has_map = true;
+        self.figure(&map::html(map), caption);
         self
     }
 
@@ -129,11 +123,16 @@ impl Report {
     #[must_use]
     pub fn html(&self) -> String {
         let title = escape(&self.title);
+        let (map_css, map_script) = if self.has_map {
+            (map::CSS, format!("<script>{}</script>\n", map::SCRIPT))
+        } else {
+            ("", String::new())
+        };
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-             <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{CSS}</style></head>\n\
-             <body><h1>{title}</h1>\n{}</body></html>\n",
+             <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{CSS}{map_css}</style></head>\n\
+             <body><h1>{title}</h1>\n{}{map_script}</body></html>\n",
             self.body
         )
     }
