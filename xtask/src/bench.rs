@@ -111,7 +111,7 @@ impl Duel {
             .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
         let binary = target_dir()?.join("debug/examples").join(&example);
         let script = root().join("xtask/peers").join(format!("{example}.py"));
-        let earth = self.earth.map(|flags| earth(flags)).transpose()?;
+        let earth = self.earth.map(earth).transpose()?;
         let (mut ours, mut peer) = (Side::default(), Side::default());
         for _ in 0..rounds.max(1) {
             ours.add(on(&earth, &mut Command::new(&binary)), "ours")?;
