@@ -57,11 +57,26 @@ pub enum Error {
         /// What came.
         found: Vec<usize>,
     },
-    /// Not one forecast was finite.
-    #[error("model {model}: no forecast has a finite vegetation index")]
+    /// Not one sample could be forecast with a finite index.
+    #[error(
+        "model {model}: none of {samples} samples has a finite {index} in all of its {forecasts} forecasts; {absent} at \
+         every pixel in {empty} of {frames} frames"
+    )]
     NoForecast {
         /// The model.
         model: String,
+        /// Samples that were forecast.
+        samples: usize,
+        /// Forecasts of a sample.
+        forecasts: usize,
+        /// The explained index.
+        index: &'static str,
+        /// When a pixel has no index.
+        absent: &'static str,
+        /// Frames of which no pixel has an index.
+        empty: usize,
+        /// Frames of all forecasts together.
+        frames: usize,
     },
     /// A table or cached file could not be written or does not hold what it should.
     #[error("{path}: {reason}", path = path.display())]
@@ -90,7 +105,11 @@ impl Error {
                 "widen `valid` of the variables in [explain], or make more Level-2 samples".into()
             }
             Error::ForecastShape { .. } => return None,
-            Error::NoForecast { .. } => "train the model again; its weights may hold NaN".into(),
+            Error::NoForecast { .. } => {
+                "the model has probably collapsed to zero or NaN: train it again with a smaller `learning_rate` or \
+                 more `steps`"
+                    .into()
+            }
             Error::Output { .. } => "delete the model's folder in explain/ and run csp again".into(),
         })
     }

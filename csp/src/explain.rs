@@ -88,7 +88,7 @@ pub fn explain(
 
     let (finite, not_finite) = finite_samples(&responses);
     if finite.is_empty() {
-        return Err(Error::NoForecast { model: plan.model.clone() });
+        return Err(no_forecast(plan, &responses));
     }
     let positions_of = by_segment(&segments, &forecast, &finite, weather.samples.len());
     let segment_responses =
@@ -110,6 +110,20 @@ pub fn explain(
         segment_responses,
         global,
     })
+}
+
+/// Says of how many frames nothing is left.
+fn no_forecast(plan: &Plan, responses: &Array3<f64>) -> Error {
+    let (samples, forecasts, _) = responses.dim();
+    Error::NoForecast {
+        model: plan.model.clone(),
+        samples,
+        forecasts,
+        index: plan.index.name(),
+        absent: plan.index.absent(),
+        empty: responses.iter().filter(|value| !value.is_finite()).count(),
+        frames: responses.len(),
+    }
 }
 
 fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, Vec<Metric>), Error> {

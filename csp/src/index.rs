@@ -49,6 +49,15 @@ impl VegetationIndex {
         }
     }
 
+    /// What is so where a pixel has no index.
+    pub(crate) fn absent(self) -> &'static str {
+        match self {
+            Self::NdviFromBands { .. } => "red + nir is 0 or NaN",
+            Self::Ndvi { .. } => "ndvi is NaN",
+            Self::Kndvi { .. } => "kndvi is NaN",
+        }
+    }
+
     /// Mean over the pixels of each frame: `[batch, step]` from `[batch, step, channel, y, x]`. Pixels without a
     /// finite value, or with nir + red = 0, are left out; NaN where none is left.
     pub fn signals(self, frames: ArrayView5<'_, f32>) -> Array2<f64> {

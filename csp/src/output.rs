@@ -5,13 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
-use minicube::{CubeSpec, CubeWriter, DType, SCHEMA_VERSION, VarSpec, write_atomic};
+use minicube::{CubeSpec, CubeWriter, DType, SCHEMA_VERSION, VarSpec, write_table};
 use ndarray::{Array1, Array2, Array3, Axis};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -28,9 +24,9 @@ pub(crate) const FILES: [&str; 4] =
 /// # Errors
 /// [`Error::Files`] or [`Error::Output`] if a file cannot be written.
 pub(crate) fn write_all(folder: &Path, plan: &Plan, found: &Explanation, hash: &str) -> Result<(), Error> {
-    write_table(&folder.join(FILES[0]), "segments", hash, segments(found))?;
-    write_table(&folder.join(FILES[1]), "sensitivity", hash, sensitivities(plan, found))?;
-    write_table(&folder.join(FILES[2]), "curves", hash, curves(plan, found))?;
+    write_columns(&folder.join(FILES[0]), "segments", hash, segments(found))?;
+    write_columns(&folder.join(FILES[1]), "sensitivity", hash, sensitivities(plan, found))?;
+    write_columns(&folder.join(FILES[2]), "curves", hash, curves(plan, found))?;
     write_signals(&folder.join(FILES[3]), plan, found, hash)
 }
 
@@ -113,21 +109,15 @@ fn curves(plan: &Plan, found: &Explanation) -> Vec<(String, ArrayRef)> {
     columns.into_iter().map(|(name, array)| (name.to_owned(), array)).collect()
 }
 
-fn write_table(path: &Path, schema: &str, hash: &str, columns: Vec<(String, ArrayRef)>) -> Result<(), Error> {
-    let fail = |error: &dyn std::fmt::Display| Error::output(path, error);
-    let batch = RecordBatch::try_from_iter(columns).map_err(|error| fail(&error))?;
+fn write_columns(
+    path: &Path,
+    schema: &str,
+    hash: &str,
+    columns: Vec<(String, ArrayRef)>,
+) -> Result<(), Error> {
+    let batch = RecordBatch::try_from_iter(columns).map_err(|error| Error::output(path, error))?;
     let own = json!({"minicube_schema": schema, "schema_version": SCHEMA_VERSION, "plan_hash": hash});
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(vec![KeyValue::new("minicube".to_owned(), own.to_string())]))
-        .set_created_by(format!("minicube schema {SCHEMA_VERSION}"))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|error| fail(&error))?;
-    writer.write(&batch).map_err(|error| fail(&error))?;
-    writer.close().map_err(|error| fail(&error))?;
-    Ok(write_atomic(path, &bytes)?)
+    Ok(write_table(path, &batch.schema(), &[("minicube", own)], [Ok(batch)])?)
 }
 
 /// Reads a table of ours back: its own metadata and its rows.

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pandas as pd
-from common import done, equal, open_store, stores
+from common import check_table, done, equal, open_store, stores
 
 
 def main():
     compared = 0
     for path in stores("explain/*/signals.zarr"):
         signals = open_store(path)
+        for table in ("segments", "sensitivity", "curves"):
+            own = check_table(path.parent / f"{table}.parquet", table)
+            assert own["plan_hash"] == signals.attrs["plan_hash"], f"{path}: {table} of another plan"
         segments = pd.read_parquet(path.parent / "segments.parquet")
         check_signals(signals)
         check_segments(path, signals, segments)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 import xarray as xr
-from common import done, equal, open_store, project, stores
+from common import check_table, done, equal, open_store, project, stores
 
 BANDS = {"blue": "blue", "green": "green", "red": "red", "nir": "nir08"}
 # Pixels along an edge of the corner in which the gap filling is recomputed.
@@ -15,6 +15,7 @@ CORNER = 24
 
 def main():
     plan = json.loads((project() / "level2" / "run.json").read_text())["plan"]
+    assert check_table(project() / "level2" / "splits.parquet", "splits")["plan_hash"]
     rows = {row["sample_id"]: row for row in parquet.read_table(project() / "level2" / "splits.parquet").to_pylist()}
     seen = {}
     for path in stores("level2/*/*.zarr"):

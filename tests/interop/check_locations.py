@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as parquet
 import shapely
-from common import done, equal, project
+from common import check_table, done, equal, project
 from rasterio.warp import transform
 
 COLUMNS = ["id", "tile", "epsg", "row", "col", "x_min", "y_min", "x_max", "y_max", "lon", "lat", "weight", "split", "seed"]
@@ -19,7 +19,7 @@ def main():
     geo = json.loads(table.schema.metadata[b"geo"])
     assert geo["version"] == "1.1.0" and geo["primary_column"] == "geometry", geo
     assert geo["columns"]["geometry"]["encoding"] == "WKB", geo
-    assert json.loads(table.schema.metadata[b"minicube"])["schema_version"] == 1
+    check_table(project() / "sampler" / "locations.parquet", "locations")
 
     rows = table.to_pylist()
     assert len({row["id"] for row in rows}) == len(rows), "ids repeat"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import rasterio
 import xarray as xr
-from common import done, project, stores
+from common import check_table, done, project, stores
 
 TILE_M = 109_800.0
 
@@ -54,6 +54,7 @@ def check_scene(path):
 
 
 def check_ledger(raw):
+    check_table(raw / "ledger.parquet", "ledger")
     ledger = parquet.read_table(raw / "ledger.parquet").to_pylist()
     known = {"fetched", "reused", "skipped_cloudy", "failed", "superseded"}
     for row in ledger:

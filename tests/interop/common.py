@@ -16,6 +16,7 @@
 # ///
 """What the checks share: their packages (above), opening our stores as any Python user would, comparing."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def open_store(path, group=None, **options):
     import xarray as xr
 
     return xr.open_zarr(path, group=group, consolidated=True, **options)
+
+
+def check_table(path, schema):
+    """pyarrow sees the key of ours among a table's metadata, and it names this schema; its content."""
+    import pyarrow.parquet as parquet
+
+    metadata = parquet.read_schema(path).metadata or {}
+    assert b"minicube" in metadata, f"{path}: no key `minicube`, found {sorted(metadata)}"
+    own = json.loads(metadata[b"minicube"])
+    assert (own["minicube_schema"], own["schema_version"]) == (schema, 1), f"{path}: {own}"
+    return own
 
 
 def equal(what, found, expected, tolerance=0.0):

@@ -1,5 +1,6 @@
 //! What can stop the downloader. A missing scene or block is no error here: it is a row in the ledger.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use minicube::run::Failure;
@@ -79,7 +80,9 @@ impl Error {
         Some(match self {
             Error::Config { .. } => "x2-downloader/config.toml lists every key with its default".into(),
             Error::Shared(error) => return error.hint(),
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Error::Io { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
                 "the disk is full: free some space and run the same command again, it goes on where it was"
                     .into()
             }

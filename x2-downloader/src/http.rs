@@ -306,6 +306,8 @@ impl Http {
             half.len += chunk.len() as u64;
             self.traffic.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
+        // The last write may still be on its way, and only a flush tells how it ended.
+        file.flush().await.map_err(disk)?;
         file.sync_all().await.map_err(disk)?;
         if total.is_some_and(|total| total != half.len) {
             return Err(Attempt::Again(format!("expected {total:?} bytes, found {}", half.len), None));

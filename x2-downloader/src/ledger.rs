@@ -11,12 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use chrono::{SecondsFormat, Utc};
-use minicube::{SCHEMA_VERSION, partial_path, write_atomic};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use minicube::{SCHEMA_VERSION, write_atomic, write_table};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::Error;
 
@@ -281,7 +278,7 @@ pub(crate) fn merge(raw: &Path, mut see: impl FnMut(&Part)) -> Result<PathBuf, E
     let mut parts = sealed_parts(raw)?;
     let mut seen = false;
     loop {
-        write_table(&path, &parts, |part| {
+        write_parts(&path, &parts, |part| {
             if !seen {
                 see(part);
             }
@@ -295,32 +292,16 @@ pub(crate) fn merge(raw: &Path, mut see: impl FnMut(&Part)) -> Result<PathBuf, E
     }
 }
 
-fn write_table(path: &Path, parts: &[PathBuf], mut see: impl FnMut(&Part)) -> Result<(), Error> {
-    const ROWS_A_GROUP: usize = 1 << 16;
-    let failed = |reason: String| Error::Ledger { path: path.to_owned(), reason };
-    let schema = batch(&[]).map_err(|error| failed(error.to_string()))?.schema();
-    let about = format!("{{\"minicube_schema\":\"ledger\",\"schema_version\":{SCHEMA_VERSION}}}");
-    let zstd = ZstdLevel::try_new(3).map_err(|error| failed(error.to_string()))?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(zstd))
-        .set_created_by("minicube x2-downloader".into())
-        .set_max_row_group_row_count(Some(ROWS_A_GROUP))
-        .set_key_value_metadata(Some(vec![KeyValue::new("minicube".into(), about)]))
-        .build();
-    let partial = partial_path(path);
-    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(Error::io(path, "create"))?;
-    let file = File::create(&partial).map_err(Error::io(path, "write"))?;
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
-        .map_err(|error| failed(error.to_string()))?;
-    for part in parts {
-        let Some(part) = Part::read(part) else { continue };
+fn write_parts(path: &Path, parts: &[PathBuf], mut see: impl FnMut(&Part)) -> Result<(), Error> {
+    let failed =
+        |error: arrow::error::ArrowError| Error::Ledger { path: path.to_owned(), reason: error.to_string() };
+    let schema = batch(&[]).map_err(failed)?.schema();
+    let own = json!({"minicube_schema": "ledger", "schema_version": SCHEMA_VERSION});
+    let batches = parts.iter().filter_map(|part| Part::read(part)).map(|part| {
         see(&part);
-        let rows = batch(&part.rows).map_err(|error| failed(error.to_string()))?;
-        writer.write(&rows).map_err(|error| failed(error.to_string()))?;
-    }
-    let file = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-    file.sync_all().map_err(Error::io(path, "write"))?;
-    fs::rename(&partial, path).map_err(Error::io(path, "rename"))
+        batch(&part.rows)
+    });
+    Ok(write_table(path, &schema, &[("minicube", own)], batches)?)
 }
 
 fn batch(rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {

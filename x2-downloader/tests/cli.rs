@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use common::earth::{CELLS, CENTER, TILE, TinyEarth, section};
 use common::server::TestServer;
 use common::{TestProject, assert_same, ledger};
+use minicube::testing::{kib_on_disk, on_full_disk};
 
 fn command(verb: &str, project: &TestProject) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_x2-downloader"));
@@ -68,6 +69,38 @@ fn killed_and_resumed_the_bytes_are_the_same() {
     let extra = server.requests() - 2 * requests;
     assert!(extra <= 8 * 12, "{extra} requests more than needed, of {requests}");
     assert!(run("verify", &killed).status.success());
+}
+
+/// Whole files and cut ones: the disk is full in either, and the run goes on to the same bytes.
+#[test]
+fn a_full_disk_is_told_and_the_run_goes_on_to_the_same_bytes() {
+    let mut earth = TinyEarth::new(3);
+    let noise = (0..100_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    earth.files.insert("/dem/a.tif".into(), noise);
+    let server = TestServer::start(move |base, request| earth.answer(base, request));
+    let dem = format!("dem = [\"{}/dem/a.tif\"]", server.base);
+    let whole_files = format!("{}\n{dem}", section(&server.base).replace("[\"red\", \"nir08\"]", "[]"));
+    let cut_files = section(&server.base);
+    for download in [&whole_files, &cut_files] {
+        let project = TestProject::new(TILE, CENTER, &CELLS, download);
+        assert!(run("run", &project).status.success());
+        let expected = project.data();
+        let whole = kib_on_disk(&project.raw()).unwrap();
+        // 400 000 bytes are 98 pages of 4 KiB: the last of them has no room.
+        let rooms =
+            if download == &whole_files { vec![97 * 4, 40] } else { vec![4, whole / 3, whole * 3 / 4] };
+        for room in rooms {
+            let Some(disk) = on_full_disk(&project.raw(), room, &command("run", &project)).unwrap() else {
+                println!("skipped: nobody may mount a disk here");
+                return;
+            };
+            let error = disk.assert_told();
+            assert!(download == &cut_files || error.contains("dem/a.tif"), "{error}");
+            disk.assert_whole(&[".ledger", "ledger.parquet"]).unwrap();
+            assert_same(&expected, &project.data());
+            assert!(run("verify", &project).status.success());
+        }
+    }
 }
 
 #[test]

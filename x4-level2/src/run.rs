@@ -46,7 +46,8 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
                     run.output(&path);
                     made += 1;
                 }
-                Err(error) if is_fatal(&error) => return Err(error.into()),
+                // Every further store would fail as well.
+                Err(Error::Shared(error)) if error.is_disk_full() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(unit = unit.name(), %error, "store not made");
                     run.outcome(Outcome::failed(unit.name(), error.to_string()));
@@ -76,12 +77,6 @@ fn make(unit: &Unit, plan: &Plan) -> Result<Option<String>, Error> {
         }
         Source::Import(import) => import_unit(import, unit, &plan.settings, &plan.folder),
     }
-}
-
-/// With a full disk every further store would fail as well.
-fn is_fatal(error: &Error) -> bool {
-    matches!(error, Error::Shared(minicube::Error::Io { source, .. })
-        if source.kind() == std::io::ErrorKind::StorageFull)
 }
 
 /// What is about all stores; only once all of them are there, so that the last shard to finish does it.

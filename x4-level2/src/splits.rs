@@ -7,12 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use minicube::{Cube, LocationTable, SCHEMA_VERSION, Split, write_atomic};
-use parquet::arrow::ArrowWriter;
+use minicube::{Cube, LocationTable, SCHEMA_VERSION, Split, write_table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -70,7 +66,6 @@ pub(crate) fn write_splits(
     table: Option<&LocationTable>,
     plan_hash: &str,
 ) -> Result<(), Error> {
-    let failed = |reason: String| minicube::Error::Table { path: path.to_owned(), reason };
     let text = |pick: fn(&SplitRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
     };
@@ -105,19 +100,9 @@ pub(crate) fn write_splits(
         .collect();
     let arrays = columns.into_iter().map(|(_, values)| values).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| minicube::Error::Table { path: path.to_owned(), reason: error.to_string() })?;
     let own = json!({"minicube_schema": "splits", "schema_version": SCHEMA_VERSION, "plan_hash": plan_hash});
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(vec![KeyValue::new("minicube".to_owned(), own.to_string())]))
-        .set_created_by(format!("minicube schema {SCHEMA_VERSION}"))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
-        .map_err(|error| failed(error.to_string()))?;
-    writer.write(&batch).map_err(|error| failed(error.to_string()))?;
-    writer.close().map_err(|error| failed(error.to_string()))?;
-    Ok(write_atomic(path, &bytes)?)
+    Ok(write_table(path, &batch.schema(), &[("minicube", own)], [Ok(batch)])?)
 }
 
 /// The `plan_hash` that a table was written with; `None` where there is no such table.

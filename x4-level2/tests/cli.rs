@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use common::{binary, config, data_hash, fail, run, succeed, tiny_project};
-use minicube::testing::assert_conforms;
+use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk};
 use minicube::{Cube, Season, from_cf_day};
 use serde_json::Value;
 
@@ -113,6 +113,27 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     }
     assert!(killed >= 5, "only {killed} of 8 runs were killed before their end");
     println!("{killed} runs killed, {unfinished} of them within the training store");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_run_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = tiny_project(dir.path(), "[level2]\nsteps = 40\nsamples_per_cube = 8");
+    succeed("run", &project, &[]);
+    let (expected, level2) = (data_hash(dir.path()), dir.path().join("level2"));
+    let whole = kib_on_disk(&level2).unwrap();
+    // While the first store is laid out, in its middle, in the second store, and in the files about both.
+    for room in [4, whole / 4, whole * 3 / 4, whole - 4] {
+        let mut command = binary();
+        command.args(["run", "--config"]).arg(&project);
+        let Some(disk) = on_full_disk(&level2, room, &command).unwrap() else {
+            println!("skipped: nobody may mount a disk here");
+            return;
+        };
+        disk.assert_told();
+        disk.assert_whole(&[]).unwrap();
+        assert_eq!(data_hash(dir.path()), expected, "with {room} of {whole} KiB");
+    }
 }
 
 /// Whatever has its final name is complete.

@@ -15,7 +15,8 @@ use crate::forecaster::{Architecture, ModelFile};
 use crate::harness::backend;
 use crate::harness::checkpoint::State;
 use crate::harness::fit::{Feed, fit};
-use crate::harness::gradient::Examples;
+use crate::harness::gradient::{Examples, Network};
+use crate::harness::weights::{self, Weights};
 use crate::model::convlstm::ConvLstm;
 use crate::model::rnn::PixelRnn;
 use crate::plan::ModelPlan;
@@ -46,11 +47,31 @@ pub(crate) fn train(
         }
         Architecture::Convlstm(shape) => {
             let net = ConvLstm::new(shape, &device);
-            fit(&plan.name, &net, || net.initial(plan.seed), &plan.fit, &feed, &checkpoint, plan_hash)?
+            let state =
+                fit(&plan.name, &net, || net.initial(plan.seed), &plan.fit, &feed, &checkpoint, plan_hash)?;
+            let weights = state.best.as_ref().map_or(&state.weights, |(best, ..)| best);
+            if is_dead(&net, weights, feed.validation())? {
+                tracing::warn!(
+                    model = plan.name,
+                    "the model has collapsed: it forecasts 0 everywhere, and no gradient gets through its last ReLU any \
+                     more; train it again with a smaller `learning_rate`, more `steps` or another `seed`"
+                );
+            }
+            state
         }
     };
     write_model(plan, plan_hash, &state, folder)?;
     Ok(state)
+}
+
+/// Whether the network answers 0 to everything: its output is a ReLU, and that is dead then.
+fn is_dead<N: Network>(network: &N, weights: &Weights, examples: &[Examples]) -> Result<bool, Error> {
+    let device = backend::device();
+    let network = weights::load(network.clone(), weights, &device)?;
+    let silent = |part: &Examples| {
+        weights::to_array(network.predict(&part.inputs, &device)).iter().all(|value| *value == 0.0)
+    };
+    Ok(!examples.is_empty() && examples.iter().all(silent))
 }
 
 fn write_model(plan: &ModelPlan, plan_hash: &str, state: &State, folder: &Path) -> Result<(), Error> {
@@ -178,4 +199,34 @@ fn draw_pixels(plan: &ModelPlan, batch: &Batch, b: usize, rng: &mut ChaCha8Rng) 
     let mut chosen = index::sample(rng, all.len(), count).into_vec();
     chosen.sort_unstable();
     chosen.into_iter().map(|k| all[k]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::*;
+    use crate::model::convlstm::ConvLstmShape;
+
+    /// Without weights the cell state stays at f · 0 + i · tanh 0 = 0, and so does the output.
+    #[test]
+    fn only_a_network_that_answers_nothing_is_dead() {
+        let shape = ConvLstmShape {
+            channels: 2,
+            statics: 1,
+            weather: 1,
+            hidden: vec![3],
+            kernel: 3,
+            target_steps: 2,
+        };
+        let net = ConvLstm::new(&shape, &backend::device());
+        let ones = |shape: &[usize]| ArrayD::<f32>::ones(IxDyn(shape));
+        let target = ones(&[1, 2 * 2 * 4 * 4]);
+        let inputs = vec![ones(&[1, 3, 2, 4, 4]), ones(&[1, 1, 4, 4]), ones(&[1, 5, 1, 4, 4])];
+        let examples = [Examples { inputs, valid: target.clone(), target }];
+        let alive = net.initial(1);
+        assert!(is_dead(&net, &alive.zeros_like(), &examples).unwrap());
+        assert!(!is_dead(&net, &alive, &examples).unwrap());
+        assert!(!is_dead(&net, &alive.zeros_like(), &[]).unwrap(), "nothing was asked");
+    }
 }

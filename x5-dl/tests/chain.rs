@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use minicube::testing::{assert_conforms, tiny_level2};
+use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk, tiny_level2};
 use minicube::{Split, sha256_file, sha256_store};
 use ndarray::Axis;
 use x5_dl::{Crop, Dataset, Forecaster, Scores};
@@ -146,6 +146,42 @@ fn bytes_do_not_depend_on_threads_or_kills() {
     for name in ["rnn", "convlstm"] {
         assert_eq!(hashes(&killed.model(name)), hashes(&expected.model(name)), "{name}");
     }
+}
+
+#[test]
+fn a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_to_the_same_bytes() {
+    let project = Project::new(&(RNN.to_owned() + "checkpoint_every = 60\n"));
+    ok(&project.run("run", "2"));
+    let (models, folder) = (project.dir.path().join("models"), project.model("rnn"));
+    let (expected, whole) = (hashes(&folder), kib_on_disk(&models).unwrap());
+    let checkpoint = kib_on_disk(&folder.join("checkpoint")).unwrap();
+    // No room for a checkpoint, for a second one beside the first, for the forecasts, for the report.
+    for (room, step) in
+        [(4, None), (checkpoint * 3 / 2, Some(60)), (whole / 2, Some(120)), (whole - 4, Some(120))]
+    {
+        let Some(disk) = on_full_disk(&models, room, &project.command("run", "2")).unwrap() else {
+            println!("skipped: nobody may mount a disk here");
+            return;
+        };
+        let error = disk.assert_told();
+        assert!(step == Some(120) || error.contains("checkpoint/state.safetensors"), "{error}");
+        disk.assert_whole(&["checkpoint"]).unwrap();
+        assert_eq!(checkpoint_step(&disk.left.join("rnn/checkpoint/state.safetensors")), step, "{error}");
+        assert_eq!(hashes(&folder), expected, "with {room} of {whole} KiB");
+    }
+}
+
+/// The step that a whole checkpoint is of: a safetensors file's length follows from its header.
+fn checkpoint_step(path: &Path) -> Option<u64> {
+    let bytes = std::fs::read(path).ok()?;
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
+    let tensors = header.as_object().unwrap().values();
+    let end = tensors.filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap();
+    assert_eq!(bytes.len(), 8 + header_len + end as usize, "a torn checkpoint");
+    let note: serde_json::Value =
+        serde_json::from_str(header["__metadata__"]["minicube"].as_str().unwrap()).unwrap();
+    note["step"].as_u64()
 }
 
 #[test]

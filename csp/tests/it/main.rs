@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod paper;
 #[cfg(test)]
 mod pipeline;

@@ -137,10 +137,11 @@ fn fewer_forecasts_keep_every_segment_and_weigh_by_its_full_size() {
     assert!(notes["NDVI sensitivity"].as_str().unwrap().contains("temperature 0.00100"));
 }
 
-/// Forecasts NaN for the samples whose id ends so.
+/// Forecasts one value everywhere for the samples whose id ends so.
 struct Broken {
     toy: ToyModel,
     suffix: &'static str,
+    value: f32,
 }
 
 impl Predictor for Broken {
@@ -148,13 +149,13 @@ impl Predictor for Broken {
         self.toy.spec()
     }
     fn identity(&self) -> String {
-        format!("broken {}", self.suffix)
+        format!("broken {} {}", self.suffix, self.value)
     }
     fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
         let mut frames = self.toy.predict(batch)?;
         for (id, mut frame) in batch.sample_ids.iter().zip(frames.outer_iter_mut()) {
             if id.ends_with(self.suffix) {
-                frame.fill(f32::NAN);
+                frame.fill(self.value);
             }
         }
         Ok(frames)
@@ -164,14 +165,28 @@ impl Predictor for Broken {
 #[test]
 fn forecasts_that_are_not_finite_are_left_out_and_counted() {
     let dir = tiny(24);
-    let some = Broken { toy: toy(), suffix: "07" };
+    let some = Broken { toy: toy(), suffix: "07", value: f32::NAN };
     run_predictor(&project(dir.path()), &config(), &some, &Ctx::quiet(2)).unwrap();
     assert_eq!(manifest(dir.path())["notes"]["left out: forecast not finite"], 1);
-    let dir = tiny(24);
-    let all = Broken { toy: toy(), suffix: "" };
-    let failure = run_predictor(&project(dir.path()), &config(), &all, &Ctx::quiet(2)).unwrap_err();
-    assert!(failure.to_string().contains("no forecast has a finite vegetation index"), "{failure}");
-    assert!(!dir.path().join("explain/toy/signals.zarr").exists());
+}
+
+/// A dead ReLU forecasts 0 everywhere, and broken weights NaN: 9 samples under 19 weathers of 6 steps each.
+#[test]
+fn a_collapsed_model_is_told_as_such() {
+    for value in [0.0, f32::NAN] {
+        let dir = tiny(24);
+        let dead = Broken { toy: toy(), suffix: "", value };
+        let few = Config { max_samples: 9, ..config() };
+        let failure = run_predictor(&project(dir.path()), &few, &dead, &Ctx::quiet(2)).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "model toy: none of 9 samples has a finite NDVI in all of its 19 forecasts; red + nir is 0 or NaN at every \
+             pixel in 1026 of 1026 frames"
+        );
+        let hint = failure.hint_text().unwrap();
+        assert!(hint.contains("collapsed") && hint.contains("smaller `learning_rate`"), "{hint}");
+        assert!(!dir.path().join("explain/toy/signals.zarr").exists());
+    }
 }
 
 #[test]
