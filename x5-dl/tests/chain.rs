@@ -185,6 +185,18 @@ fn checkpoint_step(path: &Path) -> Option<u64> {
 }
 
 #[test]
+fn a_collapsed_convlstm_is_told_once() {
+    // With this seed the only channel starts below 0 everywhere, and no gradient ever moves it.
+    let dead = CONVLSTM.replace("steps = 30", "steps = 3") + "dynamic = [\"red\"]\nseed = 14\n";
+    let project = Project::new(&(RNN.to_owned() + &dead));
+    let output = project.run("run", "2");
+    ok(&output);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(text.matches("the model has collapsed").count(), 1, "{text}");
+    assert!(text.contains("convlstm") && text.contains("smaller `learning_rate`"), "{text}");
+}
+
+#[test]
 fn a_loaded_model_answers_to_weather_and_to_crops() {
     let project = Project::new(RNN);
     ok(&project.run("run", "2"));

@@ -39,7 +39,7 @@ shift 3
 mount -t tmpfs -o size="${kib}k" minicube "$disk" || exit 1
 "$@" >"$notes/first.stdout" 2>"$notes/first.stderr"
 echo $? >"$notes/first.code"
-cp -R "$disk" "$notes/left" && mount -o remount,size=1g "$disk" || exit 1
+cp -R "$disk" "$notes/left" && mount -t tmpfs -o remount,size=1g minicube "$disk" || exit 1
 "$@" >"$notes/second.stdout" 2>"$notes/second.stderr"
 echo $? >"$notes/second.code"
 cp -R "$disk" "$notes/done"
