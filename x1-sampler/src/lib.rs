@@ -17,6 +17,7 @@ mod legend;
 mod lonlat;
 mod ogr;
 mod order;
+mod picture;
 mod plan;
 mod points;
 mod raster;

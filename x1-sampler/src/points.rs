@@ -6,11 +6,10 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use gdal::vector::LayerAccess;
-use gdal::{Dataset, DatasetOptions, GdalOpenFlags};
 use minicube::LonLat;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::Error;
+use crate::{Error, ogr};
 
 const LON: [&str; 5] = ["lon", "longitude", "lng", "long", "x"];
 const LAT: [&str; 4] = ["lat", "latitude", "y", "lat_dd"];
@@ -99,14 +98,7 @@ fn from_parquet(path: &Path) -> Result<Points, String> {
 }
 
 fn from_ogr(path: &Path) -> Result<Points, String> {
-    let options = DatasetOptions {
-        open_flags: GdalOpenFlags::GDAL_OF_VECTOR | GdalOpenFlags::GDAL_OF_READONLY,
-        ..DatasetOptions::default()
-    };
-    if !path.exists() {
-        return Err("no such file".into());
-    }
-    let dataset = Dataset::open_ex(path, options).map_err(|_| "GDAL cannot read it as a table".to_owned())?;
+    let dataset = ogr::open(path)?;
     let mut layer = dataset.layer(0).map_err(|error| error.to_string())?;
     let columns: Vec<String> = layer.defn().fields().map(|field| field.name()).collect();
     let (lon, lat) = (column_of(&columns, &LON), column_of(&columns, &LAT));
