@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use minicube::report::{LinePlot, Ramp, Report, Series, Style, lines, raster, strip};
 use minicube::run::human_bytes;
+use minicube::terrain::GEOMORPHONS;
 use minicube::{Cube, from_cf_day};
 use ndarray::{Array2, ArrayView2, Axis, Ix2, Ix3, s};
 
@@ -159,11 +160,14 @@ fn true_colour(red: &[Array2<f32>], green: &[Array2<f32>], blue: &[Array2<f32>])
 
 fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
     let mut page = page;
+    let forms: Vec<String> =
+        (1..).zip(GEOMORPHONS).map(|(code, form): (u8, &str)| format!("{code} {form}")).collect();
+    let forms = format!("landform ({})", forms.join(", "));
     for (name, what, ramp) in [
-        ("static/dem", "elevation", Ramp::Viridis),
-        ("static/slope", "slope", Ramp::Viridis),
+        ("static/dem", "elevation (m)", Ramp::Viridis),
+        ("static/slope", "slope (degrees)", Ramp::Viridis),
         ("static/landcover", "land-cover class", Ramp::Viridis),
-        ("static/geomorphon", "terrain form", Ramp::Viridis),
+        ("static/geomorphon", forms.as_str(), Ramp::Viridis),
     ] {
         if !cube.has(name) {
             continue;
