@@ -6,8 +6,9 @@ use std::ops::Range;
 use minicube::Bounds;
 
 use crate::plan::{Cell, CloudRule};
-use crate::raster::{Choice, Standing};
-use crate::tiff::{Header, blocks_under, decode_bytes, wanted_area};
+use crate::raster::Choice;
+use crate::standing::Standing;
+use crate::tiff::{Header, blocks_under, decode_block, wanted_area};
 
 /// The clear pixels of every wanted cell.
 pub(crate) struct ClearSky {
@@ -40,6 +41,9 @@ impl ClearSky {
     /// A reason if a block is not there or damaged.
     pub(crate) fn read(scl: &Standing, cells: &[Cell], rule: &CloudRule) -> Result<Option<ClearSky>, String> {
         let header = &scl.header;
+        if (header.bits, header.samples, header.planes) != (8, 1, 1) {
+            return Ok(None);
+        }
         let mut skies: Vec<CellSky> = cells
             .iter()
             .map(|cell| {
@@ -58,7 +62,7 @@ impl ClearSky {
             let packed = scl
                 .block(block)
                 .ok_or_else(|| format!("block {block} of the classification is not there"))?;
-            let Some(classes) = decode_bytes(header, &packed)? else { return Ok(None) };
+            let Some(classes) = decode_block(header, block, &packed)? else { return Ok(None) };
             for index in users {
                 skies[index].add(header, block, &classes, &rule.clear_classes);
             }
@@ -125,7 +129,7 @@ impl CellSky {
 }
 
 fn block_bounds(header: &Header, block: usize) -> Bounds {
-    let (row, col) = header.place(block);
+    let (row, col) = header.place(block % header.blocks_a_plane());
     let x_min = header.origin.x + (col * header.block_width) as f64 * header.pixel.x;
     let y_max = header.origin.y - (row * header.block_height) as f64 * header.pixel.y;
     let (width, height) =

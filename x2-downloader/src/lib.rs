@@ -1,21 +1,28 @@
 #![doc = include_str!("../README.md")]
 
+mod allow;
 mod clouds;
 mod config;
 mod error;
-mod http;
+mod estimate;
+mod headers;
 mod ledger;
+mod net;
 mod plan;
 mod raster;
 mod report;
 mod run;
 mod source;
+mod sparse_work;
+mod standing;
 mod tiff;
 mod verify;
+mod whole_file;
 
-pub use config::{Bearer, Download, Era5, Smap};
+pub use config::{Bearer, Download, Era5, Mode, SasConfig, Smap};
 pub use error::Error;
+pub use estimate::{EstimateOptions, estimate};
 pub use ledger::{Row, State};
 pub use plan::{Cell, CloudRule, Place, Plan, Sentinel2Plan, TilePlan};
-pub use run::{estimate, run};
+pub use run::run;
 pub use verify::{status, verify};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use minicube::run::{Args, Config};
-use x2_downloader::Plan;
+use x2_downloader::{EstimateOptions, Plan};
 
 /// Fetches exactly the bytes that the wanted minicubes need, and keeps a ledger of them.
 #[derive(Parser)]
@@ -18,8 +18,17 @@ enum Cli {
         #[arg(long)]
         refresh: bool,
     },
-    /// Print the scenes, blocks, requests and bytes that a run would cost.
-    Plan(Args),
+    /// Print the scenes, blocks, requests, bytes and hours that a run costs.
+    Plan {
+        #[command(flatten)]
+        args: Args,
+        /// Look at every scene instead of a sample of them: exact, and the run goes on from there.
+        #[arg(long)]
+        exact: bool,
+        /// Megabytes a second to reckon the duration with.
+        #[arg(long, value_name = "MB/S", default_value_t = 10.0)]
+        rate: f64,
+    },
     /// Read every file again and prove it against the ledger.
     Verify(Args),
     /// Print what is there, left out and missing.
@@ -28,12 +37,15 @@ enum Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (Cli::Run { args, .. } | Cli::Plan(args) | Cli::Verify(args) | Cli::Status(args)) = &cli;
+    let (Cli::Run { args, .. } | Cli::Plan { args, .. } | Cli::Verify(args) | Cli::Status(args)) = &cli;
     minicube::run::main("x2-downloader", env!("CARGO_PKG_VERSION"), args, |ctx| {
         let plan = Plan::load(&Config::load(args)?)?;
         match &cli {
             Cli::Run { refresh, .. } => x2_downloader::run(&plan, ctx, *refresh),
-            Cli::Plan(_) => x2_downloader::estimate(&plan, ctx),
+            Cli::Plan { exact, rate, .. } => {
+                let options = EstimateOptions { exact: *exact, rate_mb_s: *rate };
+                x2_downloader::estimate(&plan, ctx, options)
+            }
             Cli::Verify(_) => x2_downloader::verify(&plan, ctx),
             Cli::Status(_) => x2_downloader::status(&plan),
         }

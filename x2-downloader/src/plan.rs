@@ -7,7 +7,9 @@ use minicube::{Bounds, Epsg, Location, LocationTable, NaiveDate};
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use crate::config::{Bearer, Download};
+use crate::allow::Hosts;
+use crate::config::{Download, Mode};
+use crate::net::Credentials;
 use crate::{Error, ledger};
 
 /// The resolved plan. Serialised it is the identity of the raw data: settings of the network and absolute paths are
@@ -72,10 +74,18 @@ pub struct Sentinel2Plan {
     pub collection: String,
     /// Asset keys without `scl`.
     pub assets: Vec<String>,
+    /// Whether the scene classification is fetched.
+    pub scl: bool,
     /// Cloud limit of a scene, percent.
     pub max_cloud_cover: f64,
+    /// Wanted relative orbits; empty: all.
+    pub orbits: Vec<u32>,
+    /// Wanted months; empty: all.
+    pub months: Vec<u32>,
     /// Rule for leaving out cloudy blocks; `None` to fetch all.
     pub cloud_rule: Option<CloudRule>,
+    #[serde(skip)]
+    pub(crate) hosts: Hosts,
 }
 
 /// When a block is clear enough to be fetched.
@@ -102,14 +112,17 @@ pub enum Place {
 /// How requests are made; has no influence on the data.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
+    pub(crate) mode: Mode,
     pub(crate) connections: usize,
+    pub(crate) connections_per_host: usize,
+    pub(crate) requests_per_s: f64,
     pub(crate) retries: u32,
     pub(crate) timeout_s: f64,
     pub(crate) stall_s: f64,
+    pub(crate) deadline_s: f64,
     pub(crate) coalesce_gap_bytes: u64,
     pub(crate) header_bytes: u64,
-    /// Host and token.
-    pub(crate) bearer: Option<(String, String)>,
+    pub(crate) credentials: Credentials,
 }
 
 impl Plan {
@@ -140,13 +153,10 @@ impl Plan {
         let smap = section.smap.as_ref().and_then(|smap| url("smap.listing", &smap.listing));
         let era5 = section.era5.clone().unwrap_or_default();
         let era5_listing = era5.listing.as_ref().and_then(|listing| url("era5.listing", listing));
-        check(section, table, &mut problems);
-        let bearer = section.bearer.as_ref().and_then(|bearer| match token(bearer) {
-            Ok(token) => Some((bearer.host.clone(), token)),
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
+        check(section, &project, table, &mut problems);
+        let credentials = Credentials::load(section).unwrap_or_else(|more| {
+            problems.extend(more);
+            Credentials::default()
         });
         let mut places = |key: &str, texts: &[String]| -> Vec<Place> {
             let found: Vec<Place> = texts.iter().map(|text| place(text)).collect();
@@ -170,27 +180,35 @@ impl Plan {
         if !problems.is_empty() {
             return Err(Error::Config { problems: problems.join("; ") });
         }
-        let cloud_rule = section.skip_cloudy_blocks.then(|| CloudRule {
+        let cloud_rule = (section.skip_cloudy_blocks && section.scl).then(|| CloudRule {
             clear_classes: section.clear_classes.clone(),
             min_clear_fraction: section.min_clear_fraction,
         });
         let sentinel2 = stac.map(|stac| Sentinel2Plan {
+            hosts: Hosts::of_catalogue(&stac, &section.hosts),
             stac,
             collection: section.collection.clone(),
             assets: section.assets.iter().filter(|asset| *asset != "scl").cloned().collect(),
+            scl: section.scl,
             max_cloud_cover: section.max_cloud_cover,
+            orbits: section.orbits.clone(),
+            months: section.months.clone(),
             cloud_rule,
         });
         let tiles = table.tiles().into_iter().map(|(id, locations)| tile(id, &locations)).collect();
-        let (first, last) = (project.first_day(), project.last_day());
+        let [first, last] = section.days.unwrap_or([project.first_day(), project.last_day()]);
         let network = Network {
+            mode: section.mode,
             connections: section.connections,
+            connections_per_host: section.connections_per_host,
+            requests_per_s: section.requests_per_s,
             retries: section.retries,
             timeout_s: section.timeout_s,
             stall_s: section.stall_s,
+            deadline_s: section.deadline_s,
             coalesce_gap_bytes: section.coalesce_gap_bytes,
             header_bytes: section.header_bytes,
-            bearer,
+            credentials,
         };
         Ok(Plan { project, first, last, tiles, sentinel2, smap, era5_listing, era5, dem, landcover, network })
     }
@@ -209,7 +227,7 @@ impl Place {
     }
 }
 
-fn check(section: &Download, table: &LocationTable, problems: &mut Vec<String>) {
+fn check(section: &Download, project: &Project, table: &LocationTable, problems: &mut Vec<String>) {
     let mut expect = |ok: bool, problem: String| {
         if !ok {
             problems.push(problem);
@@ -229,7 +247,32 @@ fn check(section: &Download, table: &LocationTable, problems: &mut Vec<String>) 
     );
     let connections = section.connections;
     expect((1..=256).contains(&connections), format!("connections: expected 1 to 256, found {connections}"));
-    for (key, value) in [("timeout_s", section.timeout_s), ("stall_s", section.stall_s)] {
+    let per_host = section.connections_per_host;
+    expect(
+        (1..=256).contains(&per_host),
+        format!("connections_per_host: expected 1 to 256, found {per_host}"),
+    );
+    let rate = section.requests_per_s;
+    expect((0.0..=1e6).contains(&rate), format!("requests_per_s: expected 0 or more, found {rate}"));
+    let (orbits, months) = (&section.orbits, &section.months);
+    expect(
+        orbits.iter().all(|o| (1..=143).contains(o)),
+        format!("orbits: expected 1 to 143, found {orbits:?}"),
+    );
+    expect(
+        months.iter().all(|m| (1..=12).contains(m)),
+        format!("months: expected 1 to 12, found {months:?}"),
+    );
+    if let Some([from, to]) = section.days {
+        let (first, last) = (project.first_day(), project.last_day());
+        expect(
+            first <= from && from <= to && to <= last,
+            format!("days: expected two days from {first} to {last} in order, found {from} and {to}"),
+        );
+    }
+    let times =
+        [("timeout_s", section.timeout_s), ("stall_s", section.stall_s), ("deadline_s", section.deadline_s)];
+    for (key, value) in times {
         expect((0.01..=86_400.0).contains(&value), format!("{key}: expected 0.01 to 86400, found {value}"));
     }
     let header = section.header_bytes;
@@ -237,18 +280,6 @@ fn check(section: &Download, table: &LocationTable, problems: &mut Vec<String>) 
         (512..=1 << 24).contains(&header),
         format!("header_bytes: expected 512 to 16777216, found {header}"),
     );
-}
-
-fn token(bearer: &Bearer) -> Result<String, String> {
-    let token = match (&bearer.env, &bearer.file) {
-        (Some(name), None) => {
-            std::env::var(name).map_err(|_| format!("bearer.env: variable {name} is not set"))?
-        }
-        (None, Some(path)) => std::fs::read_to_string(path)
-            .map_err(|error| format!("bearer.file: cannot read {}: {error}", path.display()))?,
-        _ => return Err("bearer: expected either env or file".into()),
-    };
-    Ok(token.trim().to_owned())
 }
 
 fn place(text: &str) -> Place {
@@ -288,7 +319,7 @@ fn search_box(locations: &[&Location]) -> [f64; 4] {
 
 /// An address as part of an identity: no credentials, no query, and no port on this machine, where a server started
 /// twice gets another one.
-fn identity_text(url: &Url) -> String {
+pub(crate) fn identity_text(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
     let port = url.port().filter(|_| !local).map(|port| format!(":{port}")).unwrap_or_default();

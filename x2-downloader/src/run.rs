@@ -1,21 +1,26 @@
 //! The loop: search the tiles, fetch every unit that is not complete, join the ledger, write the report.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use minicube::run::{Ctx, Failure, Finish, Run, human_bytes};
 use minicube::{NaiveDate, Outcome, plan_hash, write_atomic};
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 use crate::Error;
-use crate::http::{Http, plain};
+use crate::estimate::Estimate;
 use crate::ledger::{Part, merge, parts_folder, sealed_parts};
+use crate::net::{Http, Traffic};
 use crate::plan::{Place, Plan, TilePlan};
-use crate::report::Summary;
+use crate::report::{Summary, ThisRun};
+use crate::source::catalogue::find_scenes;
 use crate::source::files::{Folder, Format, want_of};
+use crate::source::revisit::Completeness;
 use crate::source::scenes::Scene;
 use crate::source::{era5, sentinel2, smap};
 
@@ -57,8 +62,8 @@ pub fn run(plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Finish, Failure> {
         return record.finish(&raw, None);
     }
     let runtime = runtime(ctx)?;
-    let http = Arc::new(Http::new(&plan.network)?);
-    let units = runtime.block_on(fetch_all(&http, plan, ctx, refresh))?;
+    let http = Arc::new(Http::new(&plan.network, Some(&received_path(&raw, ctx)))?);
+    let (units, passes) = runtime.block_on(fetch_all(&http, plan, ctx, refresh))?;
 
     let mut summary = Summary::default();
     let ledger = merge(&raw, |part| summary.add(part))?;
@@ -68,86 +73,47 @@ pub fn run(plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Finish, Failure> {
     for unit in units {
         record.outcome(unit.outcome);
     }
-    let traffic = &http.traffic;
-    let received = traffic.bytes.load(Ordering::Relaxed);
-    record.note("requests", traffic.requests.load(Ordering::Relaxed));
-    record.note("retries", traffic.retries.load(Ordering::Relaxed));
-    record.note("received_bytes", received);
+    let traffic = http.total();
+    record.note("requests", traffic.requests);
+    record.note("retries", traffic.retries);
+    record.note("received_bytes", traffic.bytes);
     record.note("payload_floor_bytes", payload);
     if payload > 0 {
-        record.note("received_over_floor", (received as f64 / payload as f64 * 1e4).round() / 1e4);
+        record.note("received_over_floor", (traffic.bytes as f64 / payload as f64 * 1e4).round() / 1e4);
+    }
+    record.note("received_ever_bytes", http.received_ever());
+    for (host, traffic) in http.traffic() {
+        let Traffic { requests, retries, bytes } = traffic;
+        record
+            .note(&format!("host {host}"), json!({"requests": requests, "retries": retries, "bytes": bytes}));
+    }
+    let expected: usize = passes.values().map(|tile| tile.expected).sum();
+    let missing: usize = passes.values().map(|tile| tile.missing.len()).sum();
+    record.note("passes_expected", expected);
+    record.note("passes_missing", missing);
+    let estimate = Estimate::read(&raw, ctx, &plan_hash(plan));
+    if let Some(estimate) = &estimate {
+        record.note("planned_bytes", estimate.bytes);
     }
     if complete {
         marker.set()?;
     }
-    record.finish(&raw, Some(summary.page(plan, received, payload)))
+    let this_run =
+        ThisRun { hosts: http.traffic(), received: traffic.bytes, payload, ever: http.received_ever() };
+    record.finish(&raw, Some(summary.page(plan, &this_run, &passes, estimate.as_ref())))
 }
 
-/// The scenes, blocks, requests and bytes that a run would cost; nothing is fetched but the search and the headers of
-/// one scene a tile, by which the others are judged. What is on the disk already and what clouds will save is not
-/// taken off.
-///
-/// # Errors
-/// As [`run`].
-pub fn estimate(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
-    let runtime = runtime(ctx)?;
-    let http = Http::new(&plan.network)?;
-    let mut lines = vec![format!(
-        "{:<8} {:>6} {:>7} {:>9} {:>9} {:>10}",
-        "tile", "cells", "scenes", "blocks", "requests", "at most"
-    )];
-    let mut total = sentinel2::Cost::default();
-    let mine = |index: &usize| ctx.mine(*index);
-    for tile in (0..plan.tiles.len()).filter(mine).map(|index| &plan.tiles[index]) {
-        let Some(wanted) = &plan.sentinel2 else { break };
-        let scenes = runtime.block_on(sentinel2::find_scenes(&http, plan, tile, false))?;
-        let mut cost = sentinel2::Cost::default();
-        if let Some(scene) = scenes.get(scenes.len() / 2) {
-            match runtime.block_on(sentinel2::estimate(&http, wanted, tile, scene)) {
-                Ok(one) => {
-                    cost.blocks = one.blocks * scenes.len();
-                    cost.requests = one.requests * scenes.len();
-                    cost.bytes = one.bytes * scenes.len() as u64;
-                }
-                Err(crate::http::Stop::Fatal(error)) => return Err(error.into()),
-                Err(crate::http::Stop::Gap(reason) | crate::http::Stop::Later(reason)) => {
-                    lines.push(format!("  no estimate for {}: {reason}", tile.id));
-                }
-            }
-        }
-        let bytes = human_bytes(cost.bytes);
-        let (cells, found) = (tile.cells.len(), scenes.len());
-        lines.push(format!(
-            "{:<8} {cells:>6} {found:>7} {:>9} {:>9} {bytes:>10}",
-            tile.id, cost.blocks, cost.requests
-        ));
-        total.blocks += cost.blocks;
-        total.requests += cost.requests;
-        total.bytes += cost.bytes;
-    }
-    lines.push(format!(
-        "Sentinel-2: {} blocks, {} requests, at most {} (before clouds are left out)",
-        total.blocks,
-        total.requests,
-        human_bytes(total.bytes)
-    ));
-    if let Some(listing) = &plan.smap {
-        let days = days(plan).len();
-        lines.push(format!("SMAP: {days} days, {} granules at 8 a day, from {}", days * 8, plain(listing)));
-    }
-    if let Some(listing) = &plan.era5_listing {
-        lines.push(format!("ERA5: the .nc files of {:?} from {}", plan.project.years, plain(listing)));
-    }
-    for (name, places) in [("ERA5", &plan.era5), ("DEM", &plan.dem), ("land cover", &plan.landcover)] {
-        if !places.is_empty() {
-            lines.push(format!("{name}: {}", places.iter().map(Place::name).collect::<Vec<_>>().join(", ")));
-        }
-    }
-    lines.push(format!("plan {}", plan_hash(plan)));
-    Ok(Finish::text_only(lines.join("\n")))
+/// Where the bytes received by all runs of a shard are counted.
+pub(crate) fn received_path(raw: &std::path::Path, ctx: &Ctx) -> PathBuf {
+    parts_folder(raw).join(with_shard("received", ctx))
 }
 
-fn runtime(ctx: &Ctx) -> Result<Runtime, Error> {
+/// A name of this shard's own.
+pub(crate) fn with_shard(name: &str, ctx: &Ctx) -> String {
+    ctx.shard_name().map_or(name.to_owned(), |shard| format!("{name}.{}", shard.replace('/', "of")))
+}
+
+pub(crate) fn runtime(ctx: &Ctx) -> Result<Runtime, Error> {
     Builder::new_multi_thread()
         .worker_threads(ctx.threads.clamp(1, 8))
         .max_blocking_threads(ctx.threads.max(2) * 2)
@@ -156,9 +122,18 @@ fn runtime(ctx: &Ctx) -> Result<Runtime, Error> {
         .map_err(|error| Error::Setup(error.to_string()))
 }
 
-async fn fetch_all(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Vec<Unit>, Error> {
-    let (jobs, mut units) = jobs(http, plan, ctx, refresh).await?;
+/// Of each tile the passes of the satellites that the catalogue should have and has not.
+pub(crate) type Passes = BTreeMap<String, Completeness>;
+
+async fn fetch_all(
+    http: &Arc<Http>,
+    plan: &Plan,
+    ctx: &Ctx,
+    refresh: bool,
+) -> Result<(Vec<Unit>, Passes), Error> {
+    let Found { jobs, mut units, passes } = jobs(http, plan, ctx, refresh).await?;
     let progress = ctx.progress("download", jobs.len() as u64);
+    let clock = Instant::now();
     let plan = Arc::new(plan.clone());
     let mut running = stream::iter(jobs)
         .map(|job| {
@@ -167,33 +142,54 @@ async fn fetch_all(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> R
             async move { task.await.map_err(|error| Error::Setup(error.to_string()))? }
         })
         .buffer_unordered(http.settings.connections);
-    while let Some(unit) = running.next().await {
-        let unit = unit?;
-        progress.inc(1);
-        progress.set_message(human_bytes(http.traffic.bytes.load(Ordering::Relaxed)));
-        units.push(unit);
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            unit = running.next() => match unit {
+                Some(unit) => {
+                    progress.inc(1);
+                    units.push(unit?);
+                }
+                None => break,
+            },
+            _ = tick.tick() => progress.set_message(news(&http.traffic(), clock.elapsed())),
+        }
     }
     progress.finish();
     units.sort_by(|a, b| a.outcome.unit.cmp(&b.outcome.unit));
-    Ok(units)
+    Ok((units, passes))
+}
+
+/// Bytes, rate and retries, in all and by host.
+fn news(hosts: &[(String, Traffic)], elapsed: Duration) -> String {
+    let rate = |bytes: u64| human_bytes((bytes as f64 / elapsed.as_secs_f64().max(0.1)) as u64);
+    let of = |traffic: &Traffic| {
+        let retries =
+            if traffic.retries > 0 { format!(", {} retries", traffic.retries) } else { String::new() };
+        format!("{} at {}/s{retries}", human_bytes(traffic.bytes), rate(traffic.bytes))
+    };
+    hosts.iter().map(|(host, traffic)| format!("{host}: {}", of(traffic))).collect::<Vec<_>>().join(" · ")
+}
+
+/// What is to be done, and what is known before it is.
+#[derive(Default)]
+struct Found {
+    jobs: Vec<Job>,
+    units: Vec<Unit>,
+    passes: Passes,
 }
 
 /// Everything that belongs to this shard, and the outcomes of tiles that have no scenes.
-async fn jobs(
-    http: &Arc<Http>,
-    plan: &Plan,
-    ctx: &Ctx,
-    refresh: bool,
-) -> Result<(Vec<Job>, Vec<Unit>), Error> {
-    let (mut jobs, mut empty) = (Vec::new(), Vec::new());
+async fn jobs(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> Result<Found, Error> {
+    let Found { mut jobs, mut units, mut passes } = Found::default();
     let tiles: Vec<&TilePlan> = mine(&plan.tiles, ctx);
     if let Some(wanted) = &plan.sentinel2 {
         let progress = ctx.progress("search", tiles.len() as u64);
-        let found: Vec<(&TilePlan, Result<Vec<Scene>, Error>)> = stream::iter(tiles.iter().copied())
+        let found: Vec<_> = stream::iter(tiles.iter().copied())
             .map(|tile| {
                 let progress = progress.clone();
                 async move {
-                    let scenes = sentinel2::find_scenes(http, plan, tile, refresh).await;
+                    let scenes = find_scenes(http, plan, tile, refresh).await;
                     progress.inc(1);
                     (tile, scenes)
                 }
@@ -203,12 +199,15 @@ async fn jobs(
             .await;
         progress.finish();
         for (tile, scenes) in found {
-            let scenes = scenes?;
-            if scenes.is_empty() {
-                empty.push(Unit { outcome: Outcome::failed(&tile.id, "no scenes"), payload: 0 });
+            let (selection, completeness) = scenes?;
+            passes.insert(tile.id.clone(), completeness);
+            if selection.scenes.is_empty() {
+                units.push(Unit { outcome: Outcome::failed(&tile.id, "no scenes"), payload: 0 });
             }
             let tile = Arc::new(tile.clone());
-            jobs.extend(scenes.into_iter().map(|scene| Job::Scene(Arc::clone(&tile), Box::new(scene))));
+            jobs.extend(
+                selection.scenes.into_iter().map(|scene| Job::Scene(Arc::clone(&tile), Box::new(scene))),
+            );
         }
         if jobs.is_empty() && !tiles.is_empty() {
             return Err(Error::NoScenes {
@@ -233,7 +232,7 @@ async fn jobs(
             }
         }
     }
-    Ok((jobs, empty))
+    Ok(Found { jobs, units, passes })
 }
 
 impl Job {
@@ -257,12 +256,12 @@ impl Job {
     }
 }
 
-fn mine<'a, T>(all: &'a [T], ctx: &Ctx) -> Vec<&'a T> {
+pub(crate) fn mine<'a, T>(all: &'a [T], ctx: &Ctx) -> Vec<&'a T> {
     all.iter().enumerate().filter(|(index, _)| ctx.mine(*index)).map(|(_, one)| one).collect()
 }
 
 /// Days of the project on which there can be SMAP granules.
-fn days(plan: &Plan) -> Vec<NaiveDate> {
+pub(crate) fn days(plan: &Plan) -> Vec<NaiveDate> {
     const FIRST_DAY_OF_SMAP: (i32, u32, u32) = (2015, 3, 31);
     let (year, month, day) = FIRST_DAY_OF_SMAP;
     let first = NaiveDate::from_ymd_opt(year, month, day).map_or(plan.first, |start| plan.first.max(start));
@@ -279,10 +278,7 @@ struct Marker {
 impl Marker {
     fn of(plan: &Plan, ctx: &Ctx) -> Marker {
         let raw = plan.project.raw();
-        let name = ctx
-            .shard_name()
-            .map_or("complete".to_owned(), |shard| format!("complete.{}", shard.replace('/', "of")));
-        Marker { path: parts_folder(&raw).join(name), raw, hash: plan_hash(plan) }
+        Marker { path: parts_folder(&raw).join(with_shard("complete", ctx)), raw, hash: plan_hash(plan) }
     }
 
     /// Whether the plan was complete and every file still stands with its length.

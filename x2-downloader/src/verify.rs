@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::ledger::{Kept, Part, Row, State, sealed_parts};
 use crate::plan::Plan;
-use crate::raster::Standing;
+use crate::standing::Standing;
 
 /// Reads every file again and compares every block and file with its SHA-256 in the ledger. Ends with exit code 1 if
 /// anything is missing, differs, or failed when it was fetched.

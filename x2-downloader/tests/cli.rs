@@ -111,11 +111,25 @@ fn plan_and_status_tell_before_and_after() {
     let status = run("status", &project);
     assert_eq!(status.status.code(), Some(2));
     assert!(text(&status.stderr).contains("nothing was downloaded"));
-    // Four blocks of red, three of nir08 (one of them absent in the archive), three of scl; three scenes.
-    let plan = text(&run("plan", &project).stdout);
-    assert!(plan.contains("35KMQ") && plan.contains("30 blocks"), "{plan}");
-    assert!(!project.raw().join("s2").exists(), "a plan fetches nothing");
+    // Of red three blocks and a cloudy one, of nir08 two (one of them absent in the archive) and a cloudy one, three of
+    // scl; three scenes.
+    let mut exact = command("plan", &project);
+    let plan = text(&exact.arg("--exact").output().unwrap().stdout);
+    assert!(plan.contains("35KMQ") && plan.contains("24 blocks"), "{plan}");
+    assert!(!project.data().keys().any(|name| name.ends_with("red.tif")), "a plan fetches no bands");
+    let after_plan = server.requests();
     assert!(run("run", &project).status.success());
+    let notes: serde_json::Value =
+        serde_json::from_slice(&fs::read(project.raw().join("run.json")).unwrap()).unwrap();
+    let (planned, received) = (
+        notes["notes"]["planned_bytes"].as_f64().unwrap(),
+        notes["notes"]["received_ever_bytes"].as_f64().unwrap(),
+    );
+    // The pages of the search are no part of the plan.
+    let pages = received - planned;
+    assert!(pages > 0.0 && pages < 8000.0, "planned {planned}, received {received}");
+    // Three ranges of red and one of nir08 a scene are left: no page, directory or classification is asked for twice.
+    assert_eq!(server.requests() - after_plan, 3 * 4, "{:?}", &server.log()[after_plan..]);
     let status = text(&run("status", &project).stdout);
     assert!(status.contains("skipped_cloudy") && status.contains("superseded"), "{status}");
 }

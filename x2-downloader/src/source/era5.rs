@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::files::{Folder, Format, want_of};
 use super::listing;
 use crate::Error;
-use crate::http::{Http, Stop};
+use crate::net::{Http, Stop};
 use crate::plan::{Place, Plan};
 use crate::run::Unit;
 

@@ -12,8 +12,8 @@ use minicube::{Outcome, partial_path, plan_hash, sha256_file};
 use url::Url;
 
 use crate::Error;
-use crate::http::{Http, Stop, plain};
 use crate::ledger::{Head, Journal, Kept, Part, Row, State, is_safe_name, parts_folder};
+use crate::net::{Http, Stop, plain};
 use crate::plan::Place;
 use crate::raster::blocking;
 use crate::run::Unit;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Datelike, Utc};
 use minicube::NaiveDate;
 use serde_json::Value;
 use url::Url;
 
+use super::assets;
+use crate::allow::Hosts;
 use crate::ledger::is_safe_name;
+use crate::plan::Sentinel2Plan;
 
 /// One Sentinel-2 product of a tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +18,7 @@ pub(crate) struct Scene {
     pub(crate) id: String,
     pub(crate) date: NaiveDate,
     pub(crate) cloud_cover: Option<f64>,
+    pub(crate) pass: Option<Pass>,
     /// The item, without credentials in its addresses.
     pub(crate) item: Value,
     /// What tells one acquisition from another.
@@ -24,6 +29,31 @@ pub(crate) struct Scene {
     processed: String,
 }
 
+/// When which satellite was where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pass {
+    /// Relative orbit, 1 to 143.
+    pub(crate) orbit: u32,
+    /// `sentinel-2a`, …
+    pub(crate) platform: String,
+    pub(crate) moment: DateTime<Utc>,
+}
+
+/// The scenes of a tile and what became of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// Those that are wanted, ascending by date and id.
+    pub(crate) scenes: Vec<Scene>,
+    /// Those that a newer processing replaces.
+    pub(crate) superseded: Vec<Superseded>,
+    /// Acquisitions with more cloud than wanted.
+    pub(crate) cloudy: usize,
+    /// Acquisitions of other orbits, months or days.
+    pub(crate) filtered: usize,
+    /// Every pass of which there is a scene, wanted or not.
+    pub(crate) passes: Vec<Pass>,
+}
+
 /// A scene that is not wanted, and the one that replaces it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Superseded {
@@ -32,69 +62,96 @@ pub(crate) struct Superseded {
 }
 
 impl Scene {
-    /// Address of an asset, if the item has it as http(s).
-    pub(crate) fn href(&self, asset: &str) -> Result<Url, String> {
-        let href = self.item["assets"][asset]["href"].as_str().ok_or_else(|| {
-            let known: Vec<&str> = self.item["assets"]
-                .as_object()
-                .map_or(Vec::new(), |assets| assets.keys().map(String::as_str).collect());
+    /// Address of an asset, if it may be asked for.
+    pub(crate) fn href(&self, asset: &str, hosts: &Hosts) -> Result<Url, String> {
+        hosts.check(&self.raw_href(asset)?)
+    }
+
+    /// Size that the item states for an asset, rows and columns.
+    pub(crate) fn stated_size(&self, asset: &str) -> Option<(usize, usize)> {
+        let shape = assets::find(&self.item["assets"], asset)?["proj:shape"].as_array()?;
+        let edge = |index: usize| shape.get(index)?.as_u64().and_then(|edge| usize::try_from(edge).ok());
+        Some((edge(0)?, edge(1)?))
+    }
+
+    /// The address as the item has it; where that is of a bucket, the alternative over https if there is one.
+    fn raw_href(&self, asset: &str) -> Result<String, String> {
+        let all = &self.item["assets"];
+        let found = assets::find(all, asset).ok_or_else(|| {
+            let known: Vec<&str> =
+                all.as_object().map_or(Vec::new(), |assets| assets.keys().map(String::as_str).collect());
             format!("the item has no asset `{asset}`, only {}", known.join(", "))
         })?;
-        match Url::parse(href) {
-            Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(url),
-            Ok(url) => Err(format!("expected an http(s) address, found {}://…", url.scheme())),
-            Err(error) => Err(format!("not an address: {error}")),
+        let href = found["href"].as_str().ok_or_else(|| format!("asset `{asset}` has no address"))?;
+        if !href.starts_with("s3://") {
+            return Ok(href.to_owned());
         }
+        Ok(match found["alternate"]["https"]["href"].as_str() {
+            Some(href) => href.to_owned(),
+            None => assets::over_https(href),
+        })
     }
 }
 
-/// The scenes of a tile, ascending by date and id, and those that a newer processing replaces. Items of other tiles,
-/// without a date, with more cloud than wanted (a server may ignore that part of the search), and doubles are left
-/// out; an id that could not be a file name is refused.
+/// Chooses the scenes of a tile. Items of other tiles, without a date, and doubles are left out; an id that could not
+/// be a file name is refused.
 ///
 /// Of one acquisition (data take) the newest processing baseline wins; of that baseline, for each data strip, the
 /// newest processing time. Two strips of one baseline are two halves of the tile, and both are kept.
 ///
 /// # Errors
 /// The id that was refused.
-pub(crate) fn select(
-    items: &[Value],
-    tile: &str,
-    max_cloud_cover: f64,
-) -> Result<(Vec<Scene>, Vec<Superseded>), String> {
+pub(crate) fn select(items: &[Value], tile: &str, wanted: &Sentinel2Plan) -> Result<Selection, String> {
+    let mut selection = Selection::default();
     let mut acquisitions: BTreeMap<String, BTreeMap<String, Scene>> = BTreeMap::new();
     for item in items.iter().filter(|item| tile_of(item).as_deref() == Some(tile)) {
         let Some(scene) = scene(item, tile)? else { continue };
-        if scene.cloud_cover.is_none_or(|cover| cover <= max_cloud_cover) {
-            acquisitions.entry(scene.acquisition.clone()).or_default().insert(scene.id.clone(), scene);
-        }
+        selection.passes.extend(scene.pass.clone());
+        acquisitions.entry(scene.acquisition.clone()).or_default().insert(scene.id.clone(), scene);
     }
-    let (mut kept, mut superseded): (Vec<Scene>, Vec<Superseded>) = Default::default();
-    for (_, scenes) in acquisitions {
-        let newest = scenes.values().map(|scene| scene.baseline).max().unwrap_or(0);
-        let (current, old): (Vec<Scene>, Vec<Scene>) =
-            scenes.into_values().partition(|scene| scene.baseline == newest);
-        let mut strips: BTreeMap<String, Scene> = BTreeMap::new();
-        let mut replaced = old;
-        for scene in current {
-            let newer = strips
-                .get(&scene.strip)
-                .is_none_or(|other| (&scene.processed, &scene.id) > (&other.processed, &other.id));
-            let loser = if newer { strips.insert(scene.strip.clone(), scene) } else { Some(scene) };
-            replaced.extend(loser);
+    selection.passes.sort();
+    selection.passes.dedup();
+    for (_, mut scenes) in acquisitions {
+        scenes.retain(|_, scene| {
+            let orbit = scene
+                .pass
+                .as_ref()
+                .is_none_or(|pass| wanted.orbits.is_empty() || wanted.orbits.contains(&pass.orbit));
+            orbit && (wanted.months.is_empty() || wanted.months.contains(&scene.date.month()))
+        });
+        if scenes.is_empty() {
+            selection.filtered += 1;
+            continue;
         }
-        for old in replaced {
-            let by = strips
-                .get(&old.strip)
-                .or_else(|| strips.values().next())
-                .map_or(String::new(), |s| s.id.clone());
-            superseded.push(Superseded { id: old.id, by });
-        }
-        kept.extend(strips.into_values());
+        let (mut kept, superseded) = newest(scenes);
+        kept.retain(|scene| scene.cloud_cover.is_none_or(|cover| cover <= wanted.max_cloud_cover));
+        selection.cloudy += usize::from(kept.is_empty());
+        selection.scenes.extend(kept);
+        selection.superseded.extend(superseded);
     }
-    kept.sort_by(|a, b| (a.date, &a.id).cmp(&(b.date, &b.id)));
-    superseded.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok((kept, superseded))
+    selection.scenes.sort_by(|a, b| (a.date, &a.id).cmp(&(b.date, &b.id)));
+    selection.superseded.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(selection)
+}
+
+/// Parts the scenes of one acquisition into those that count and those that are replaced.
+fn newest(scenes: BTreeMap<String, Scene>) -> (Vec<Scene>, Vec<Superseded>) {
+    let newest = scenes.values().map(|scene| scene.baseline).max().unwrap_or(0);
+    let (current, mut replaced): (Vec<Scene>, Vec<Scene>) =
+        scenes.into_values().partition(|scene| scene.baseline == newest);
+    let mut strips: BTreeMap<String, Scene> = BTreeMap::new();
+    for scene in current {
+        let newer = strips
+            .get(&scene.strip)
+            .is_none_or(|other| (&scene.processed, &scene.id) > (&other.processed, &other.id));
+        let loser = if newer { strips.insert(scene.strip.clone(), scene) } else { Some(scene) };
+        replaced.extend(loser);
+    }
+    let by = |old: &Scene| {
+        strips.get(&old.strip).or_else(|| strips.values().next()).map_or(String::new(), |s| s.id.clone())
+    };
+    let superseded = replaced.into_iter().map(|old| Superseded { by: by(&old), id: old.id }).collect();
+    (strips.into_values().collect(), superseded)
 }
 
 /// Takes user names, passwords and queries, which may hold tokens, from every `href` in a document.
@@ -137,6 +194,12 @@ fn scene(item: &Value, tile: &str) -> Result<Option<Scene>, String> {
         return Ok(None);
     };
     let platform = text(properties, &["platform"]).unwrap_or_default();
+    let moment = DateTime::parse_from_rfc3339(&datetime).ok().map(|moment| moment.with_timezone(&Utc));
+    let pass = orbit(properties, id).zip(moment).map(|(orbit, moment)| Pass {
+        orbit,
+        platform: platform.to_lowercase(),
+        moment,
+    });
     let take = text(properties, &["s2:datatake_id"]);
     let acquisition = match &take {
         Some(take) => take.rsplit_once("_N").map_or(take.as_str(), |(name, _)| name).to_owned(),
@@ -153,7 +216,8 @@ fn scene(item: &Value, tile: &str) -> Result<Option<Scene>, String> {
         id: id.to_owned(),
         date,
         cloud_cover: properties["eo:cloud_cover"].as_f64(),
-        baseline: baseline(properties),
+        baseline: baseline(properties, id),
+        pass,
         item,
         acquisition,
         strip,
@@ -185,19 +249,40 @@ fn tile_of(item: &Value) -> Option<String> {
     Some(word[word.len() - 5..].to_owned())
 }
 
-/// Processing baseline × 100: 5.10 is 510; from the property or from `_N0510_` in the product's name.
-fn baseline(properties: &Value) -> u32 {
+/// Relative orbit, from the property or from `_R123_` in the product's name.
+fn orbit(properties: &Value, id: &str) -> Option<u32> {
     let named = || {
-        let product = text(properties, &["s2:product_uri", "sentinel:product_id"])?;
-        let number = product.split('_').find(|word| word.len() == 5 && word.starts_with('N'))?;
-        number[1..].parse().ok()
+        let word = |name: &str| {
+            let word = name.split('_').find(|word| word.len() == 4 && word.starts_with('R'))?;
+            word[1..].parse().ok()
+        };
+        product(properties).and_then(|name| word(&name)).or_else(|| word(id))
     };
-    let found = match &properties["s2:processing_baseline"] {
+    let stated = properties["sat:relative_orbit"].as_u64().and_then(|orbit| u32::try_from(orbit).ok());
+    stated.or_else(named).filter(|orbit| (1..=143).contains(orbit))
+}
+
+/// Processing baseline × 100: 5.10 is 510; from a property or from `_N0510_` in the product's name.
+fn baseline(properties: &Value, id: &str) -> u32 {
+    let stated = ["s2:processing_baseline", "sentinel:processing_baseline", "processing:version"];
+    let stated = stated.iter().find_map(|key| match &properties[*key] {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
         _ => None,
+    });
+    let word = |name: &str| -> Option<u32> {
+        let is_number = |word: &&str| {
+            word.strip_prefix('N').is_some_and(|n| n.len() == 4 && n.chars().all(|c| c.is_ascii_digit()))
+        };
+        name.split('_').find(is_number)?[1..].parse().ok()
     };
-    found.map_or_else(|| named().unwrap_or(0), |number: f64| (number * 100.0).round() as u32)
+    let named = || product(properties).and_then(|name| word(&name)).or_else(|| word(id));
+    stated.map(|number: f64| (number * 100.0).round() as u32).or_else(named).unwrap_or(0)
+}
+
+/// ESA's name of the product.
+fn product(properties: &Value) -> Option<String> {
+    text(properties, &["s2:product_uri", "sentinel:product_id"])
 }
 
 fn text(properties: &Value, keys: &[&str]) -> Option<String> {
@@ -218,9 +303,24 @@ mod tests {
             "s2:datastrip_id": format!("S2A_OPER_MSI_L2A_DS_SGS__20200305T132101_S{strip}_N{baseline}")}})
     }
 
+    fn wanted() -> Sentinel2Plan {
+        Sentinel2Plan {
+            stac: Url::parse("https://host/v1").unwrap(),
+            collection: "sentinel-2-l2a".into(),
+            assets: vec!["red".into()],
+            scl: true,
+            max_cloud_cover: 80.0,
+            orbits: Vec::new(),
+            months: Vec::new(),
+            cloud_rule: None,
+            hosts: Hosts::default(),
+        }
+    }
+
     fn ids(items: &[Value]) -> (Vec<String>, Vec<(String, String)>) {
-        let (kept, superseded) = select(items, "32TMT", 80.0).unwrap();
-        (kept.into_iter().map(|s| s.id).collect(), superseded.into_iter().map(|s| (s.id, s.by)).collect())
+        let found = select(items, "32TMT", &wanted()).unwrap();
+        let superseded = found.superseded.into_iter().map(|s| (s.id, s.by));
+        (found.scenes.into_iter().map(|s| s.id).collect(), superseded.collect())
     }
 
     #[test]
@@ -252,13 +352,48 @@ mod tests {
         cloudy["properties"]["eo:cloud_cover"] = json!(80.5);
         let mut other = item("b", "05.00", "s", "p");
         other["properties"]["grid:code"] = json!("MGRS-32TNT");
-        assert_eq!(ids(&[cloudy, other]), (vec![], vec![]));
+        assert_eq!(ids(&[cloudy.clone(), other]), (vec![], vec![]));
+        assert_eq!(select(&[cloudy], "32TMT", &wanted()).unwrap().cloudy, 1);
+    }
+
+    #[test]
+    fn orbits_and_months_are_filtered_and_passes_are_known_all_the_same() {
+        let mut item =
+            item("S2A_MSIL2A_20200305T103021_N0214_R108_T32TMT_20200305T132101", "02.14", "s", "p");
+        let count = |wanted: &Sentinel2Plan, item: &Value| {
+            let found = select(std::slice::from_ref(item), "32TMT", wanted).unwrap();
+            (found.scenes.len(), found.filtered, found.passes.len())
+        };
+        assert_eq!(
+            count(&Sentinel2Plan { orbits: vec![108], months: vec![3], ..wanted() }, &item),
+            (1, 0, 1)
+        );
+        assert_eq!(count(&Sentinel2Plan { orbits: vec![65], ..wanted() }, &item), (0, 1, 1));
+        assert_eq!(count(&Sentinel2Plan { months: vec![4], ..wanted() }, &item), (0, 1, 1));
+        item["properties"]["sat:relative_orbit"] = json!(65);
+        assert_eq!(count(&Sentinel2Plan { orbits: vec![65], ..wanted() }, &item), (1, 0, 1));
+    }
+
+    #[test]
+    fn baselines_are_known_by_any_catalogue() {
+        let of = |properties: Value, id: &str| baseline(&properties, id);
+        assert_eq!(of(json!({"s2:processing_baseline": "05.10"}), "x"), 510);
+        assert_eq!(of(json!({"processing:version": "02.14"}), "x"), 214);
+        assert_eq!(
+            of(
+                json!({"sentinel:product_id": "S2B_MSIL2A_20200831T100559_N0208_R022_T31QGB_20200831T145215"}),
+                "x"
+            ),
+            208
+        );
+        assert_eq!(of(json!({}), "S2B_MSIL2A_20190629T212529_N0212_R043_T06VVN_20201006T080531"), 212);
+        assert_eq!(of(json!({}), "x"), 0);
     }
 
     #[test]
     fn an_id_that_climbs_out_of_its_folder_is_refused() {
         let evil = item("../../etc", "05.00", "s", "p");
-        assert!(select(&[evil], "32TMT", 80.0).unwrap_err().contains("folder name"));
+        assert!(select(&[evil], "32TMT", &wanted()).unwrap_err().contains("folder name"));
     }
 
     #[test]

@@ -1,85 +1,26 @@
 //! One Sentinel-2 scene: the item, the scene classification first, then the bands' blocks that show clear ground.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use minicube::{Outcome, plan_hash, write_atomic};
-use serde_json::{Value, json};
 
-use super::scenes::{Scene, Superseded, select, strip_credentials};
-use super::stac;
+use super::scenes::Scene;
 use crate::clouds::{ClearSky, all_blocks};
-use crate::http::{Http, Stop};
+use crate::headers::{Front, Headers};
 use crate::ledger::{Head, Journal, Kept, Part, Row, State, parts_folder};
+use crate::net::{Http, Stop};
 use crate::plan::{Plan, Sentinel2Plan, TilePlan};
-use crate::raster::{Choice, Raster, Standing, Stored, blocking, store};
+use crate::raster::{Choice, MAX_SPAN_BYTES, Raster, Stored, blocking, is_whole_cheaper, store};
 use crate::run::Unit;
+use crate::standing::Standing;
+use crate::tiff::Header;
 use crate::{Error, tiff};
 
-const SOURCE: &str = "s2";
+pub(crate) const SOURCE: &str = "s2";
 const CLASSES: &str = "scl";
-
-/// The scenes of a tile, from the catalogue's answer of an earlier run or, if there is none for this question or
-/// `refresh` is set, from the catalogue. What newer processings replace goes into the ledger.
-///
-/// # Errors
-/// [`Error::Search`] if the catalogue does not answer, or not with items.
-pub(crate) async fn find_scenes(
-    http: &Http,
-    plan: &Plan,
-    tile: &TilePlan,
-    refresh: bool,
-) -> Result<Vec<Scene>, Error> {
-    let Some(wanted) = &plan.sentinel2 else { return Ok(Vec::new()) };
-    let failed = |reason: String| Error::Search { tile: tile.id.clone(), reason };
-    let folder = parts_folder(&plan.project.raw()).join(SOURCE).join(&tile.id);
-    let cache = folder.join("search.json");
-    let first = stac::first_page(plan, wanted, tile);
-    let question = format!("{first:?}");
-    let items = match cached(&cache, &question).filter(|_| !refresh) {
-        Some(items) => items,
-        None => {
-            let mut items = Value::Array(match stac::search(http, first).await {
-                Ok(items) => items,
-                Err(Stop::Gap(reason) | Stop::Later(reason)) => return Err(failed(reason)),
-                Err(Stop::Fatal(error)) => return Err(error),
-            });
-            strip_credentials(&mut items);
-            let answer = json!({"question": question, "items": items});
-            write_atomic(&cache, answer.to_string().as_bytes())?;
-            let Value::Array(items) = items else { return Ok(Vec::new()) };
-            items
-        }
-    };
-    let (scenes, superseded) = select(&items, &tile.id, wanted.max_cloud_cover).map_err(failed)?;
-    note_superseded(&folder.join("superseded.jsonl"), tile, &superseded)?;
-    Ok(scenes)
-}
-
-fn cached(path: &Path, question: &str) -> Option<Vec<Value>> {
-    let mut answer: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    if answer["question"] != question {
-        return None;
-    }
-    match answer["items"].take() {
-        Value::Array(items) => Some(items),
-        _ => None,
-    }
-}
-
-fn note_superseded(path: &Path, tile: &TilePlan, superseded: &[Superseded]) -> Result<(), Error> {
-    let row = |old: &Superseded| {
-        Row::whole(SOURCE, &old.id, "", "", State::Superseded).because(format!("replaced by {}", old.by))
-    };
-    let want = plan_hash(&superseded.iter().map(|old| (&old.id, &old.by)).collect::<Vec<_>>());
-    if Part::read(path).is_some_and(|part| part.head.want == want) {
-        return Ok(());
-    }
-    let head = Head { want, tile: tile.id.clone(), day: String::new(), files: Vec::new() };
-    Part { head, rows: superseded.iter().map(row).collect() }.seal(path).map(|_| ())
-}
 
 /// Fetches what is missing of a scene and seals its part of the ledger.
 ///
@@ -93,51 +34,27 @@ pub(crate) async fn fetch_scene(
 ) -> Result<Unit, Error> {
     let Some(wanted) = &plan.sentinel2 else { return Ok(Unit::skipped(&scene.id, "no assets are wanted")) };
     let clock = Instant::now();
-    let raw = plan.project.raw();
-    let part_path = parts_folder(&raw).join(SOURCE).join(&tile.id).join(format!("{}.jsonl", scene.id));
-    let want = plan_hash(&(&tile.cells, &wanted.assets, &wanted.cloud_rule));
+    let part_path = part_path(plan, tile, scene);
+    let want = plan_hash(&(&tile.cells, &wanted.assets, &wanted.cloud_rule, wanted.scl));
     let before = Part::read(&part_path);
-    if before.as_ref().is_some_and(|part| part.is_complete(&want, &raw)) {
+    if before.as_ref().is_some_and(|part| part.is_complete(&want, &plan.project.raw())) {
         return Ok(Unit::skipped(&scene.id, "was complete"));
     }
-    let journal = Arc::new(Journal::new(part_path.with_extension("journal")));
-    let mut known = before.map(|part| part.rows).unwrap_or_default();
-    known.extend(journal.rows());
-    let place = Place { raw: &raw, tile, scene, known };
+    let place = Place::new(plan, wanted, tile, scene);
 
     let mut result = Gathered::default();
     result.keep(place.item()?);
-    let classes = place.fetch(http, &journal, CLASSES, |header| all_blocks(header, &tile.cells)).await;
-    let has_classes = classes.is_ok();
-    result.add(&place, CLASSES, classes)?;
-    let sky = match &wanted.cloud_rule {
-        Some(rule) if has_classes => {
-            let (path, cells, rule) = (place.path(CLASSES), tile.cells.clone(), rule.clone());
-            let read =
-                blocking(move || Standing::open(&path).map(|scl| ClearSky::read(&scl, &cells, &rule))).await;
-            match read {
-                Ok(Some(Ok(sky))) => sky,
-                Ok(other) => {
-                    let reason =
-                        other.and_then(Result::err).unwrap_or_else(|| "the file cannot be read".into());
-                    tracing::warn!(
-                        scene = scene.id,
-                        reason,
-                        "no cloud skipping: the classification is of no use"
-                    );
-                    None
-                }
-                Err(stop) => return Err(fatal(stop, &scene.id)),
-            }
+    let sky = match place.sky(http).await? {
+        Some((classes, sky)) => {
+            result.add(&place, CLASSES, classes)?;
+            sky
         }
-        _ => None,
+        None => None,
     };
-    let choose = |header: &tiff::Header| -> Choice {
-        sky.as_ref().map_or_else(|| all_blocks(header, &tile.cells), |sky| sky.choose(header))
-    };
-    let (at, log, choose) = (&place, &journal, &choose);
+    let choose = |header: &Header| choose(header, tile, sky.as_ref());
+    let (at, choose) = (&place, &choose);
     let bands = wanted.assets.iter().map(|asset| async move {
-        let stored = at.fetch(http, log, asset, choose).await;
+        let stored = at.fetch(http, asset, choose).await;
         if let Err(Stop::Fatal(error)) = stored { Err(error) } else { Ok((asset, stored)) }
     });
     for (asset, stored) in try_join_all(bands).await? {
@@ -152,7 +69,7 @@ pub(crate) async fn fetch_scene(
     };
     Part { head, rows: result.rows }.seal(&part_path)?;
     if !result.resumable {
-        journal.remove();
+        place.journal.remove();
     }
     let outcome = match reason {
         Some(reason) => Outcome::failed(&scene.id, reason),
@@ -161,22 +78,77 @@ pub(crate) async fn fetch_scene(
     Ok(Unit { outcome, payload: result.payload })
 }
 
-fn fatal(stop: Stop, what: &str) -> Error {
-    match stop {
-        Stop::Fatal(error) => error,
-        Stop::Gap(reason) | Stop::Later(reason) => Error::Setup(format!("{what}: {reason}")),
+/// What a scene costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Cost {
+    pub(crate) blocks: usize,
+    pub(crate) requests: usize,
+    /// Bytes over the network.
+    pub(crate) bytes: u64,
+    /// Bytes on the disk.
+    pub(crate) disk: u64,
+    /// Rasters fetched as whole files.
+    pub(crate) whole_files: usize,
+}
+
+/// What a scene costs from nothing, to the byte: the directories of its rasters are read, and its classification is
+/// fetched, for they say what else is wanted. Both stay, so that a run goes on from there.
+pub(crate) async fn cost(
+    http: &Arc<Http>,
+    plan: &Plan,
+    wanted: &Sentinel2Plan,
+    tile: &TilePlan,
+    scene: &Scene,
+) -> Result<Cost, Stop> {
+    let place = Place::new(plan, wanted, tile, scene);
+    let mut cost = Cost::default();
+    let sky = match place.sky(http).await? {
+        Some((classes, sky)) => {
+            classes?;
+            cost.add(place.cost_of(http, CLASSES, |header| all_blocks(header, &tile.cells)).await?);
+            sky
+        }
+        None => None,
+    };
+    let choose = |header: &Header| choose(header, tile, sky.as_ref());
+    let (at, choose) = (&place, &choose);
+    let bands = wanted.assets.iter().map(|asset| at.cost_of(http, asset, choose));
+    for one in try_join_all(bands).await? {
+        cost.add(one);
     }
+    Ok(cost)
+}
+
+fn choose(header: &Header, tile: &TilePlan, sky: Option<&ClearSky>) -> Choice {
+    sky.map_or_else(|| all_blocks(header, &tile.cells), |sky| sky.choose(header))
+}
+
+fn part_path(plan: &Plan, tile: &TilePlan, scene: &Scene) -> PathBuf {
+    parts_folder(&plan.project.raw()).join(SOURCE).join(&tile.id).join(format!("{}.jsonl", scene.id))
 }
 
 /// A scene and where it goes.
 struct Place<'a> {
-    raw: &'a Path,
+    raw: PathBuf,
+    wanted: &'a Sentinel2Plan,
     tile: &'a TilePlan,
     scene: &'a Scene,
     known: Vec<Row>,
+    journal: Arc<Journal>,
+    headers: Headers,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Reads what earlier runs know of the scene.
+    fn new(plan: &Plan, wanted: &'a Sentinel2Plan, tile: &'a TilePlan, scene: &'a Scene) -> Place<'a> {
+        let part_path = part_path(plan, tile, scene);
+        let journal = Arc::new(Journal::new(part_path.with_extension("journal")));
+        let mut known = Part::read(&part_path).map(|part| part.rows).unwrap_or_default();
+        known.extend(journal.rows());
+        let headers = Headers::open(part_path.with_extension("headers"));
+        Place { raw: plan.project.raw(), wanted, tile, scene, known, journal, headers }
+    }
+
     fn relative(&self, name: &str) -> String {
         format!("{SOURCE}/{}/{}/{}/{name}", self.tile.id, self.scene.date.format("%Y%m%d"), self.scene.id)
     }
@@ -200,18 +172,109 @@ impl Place<'_> {
         Ok(Kept { path, bytes, item: self.scene.id.clone(), asset: String::new() })
     }
 
+    /// The classification, and the clear pixels by it if clouds are to be left out; `None` if it is not wanted.
+    async fn sky(&self, http: &Arc<Http>) -> Result<Option<(Result<Stored, Stop>, Option<ClearSky>)>, Error> {
+        if !self.wanted.scl {
+            return Ok(None);
+        }
+        let classes = self.fetch(http, CLASSES, |header| all_blocks(header, &self.tile.cells)).await;
+        let (Some(rule), Ok(stored)) = (&self.wanted.cloud_rule, &classes) else {
+            return Ok(Some((classes, None)));
+        };
+        let (path, cells, rule) = (stored.path.clone(), self.tile.cells.clone(), rule.clone());
+        let read =
+            blocking(move || Standing::open(&path).map(|scl| ClearSky::read(&scl, &cells, &rule))).await;
+        let sky = match read {
+            Ok(Some(Ok(Some(sky)))) => Some(sky),
+            Ok(other) => {
+                let reason = match other {
+                    Some(Err(reason)) => reason,
+                    _ => "it is not packed in a way that is read here".into(),
+                };
+                tracing::warn!(
+                    scene = self.scene.id,
+                    reason,
+                    "no block is left out for clouds: the classification is of no use"
+                );
+                None
+            }
+            Err(stop) => return Err(fatal(stop, &self.scene.id)),
+        };
+        Ok(Some((classes, sky)))
+    }
+
     async fn fetch(
         &self,
         http: &Arc<Http>,
-        journal: &Arc<Journal>,
         asset: &str,
-        choose: impl Fn(&tiff::Header) -> Choice,
+        choose: impl Fn(&Header) -> Choice,
     ) -> Result<Stored, Stop> {
-        let url = self.scene.href(asset).map_err(Stop::Gap)?;
+        let url = self.scene.href(asset, &self.wanted.hosts).map_err(Stop::Gap)?;
         let known = self.known.iter().filter(|row| row.asset == asset).cloned().collect();
         let row = Row::whole(SOURCE, &self.scene.id, asset, url.path(), State::Fetched);
-        let raster = Raster { url, path: self.path(asset), row, known, epsg: self.tile.epsg };
-        store(http, raster, journal, choose).await
+        let (path, epsg, stated) = (self.path(asset), Some(self.tile.epsg), self.scene.stated_size(asset));
+        let raster = Raster { url, path, row, known, epsg, stated };
+        let deadline = Duration::from_secs_f64(http.settings.deadline_s);
+        let stored = store(http, &self.headers, raster, &self.journal, choose);
+        tokio::time::timeout(deadline, stored).await.unwrap_or_else(|_| {
+            let limit = http.settings.deadline_s;
+            Err(Stop::Later(format!("{} {asset}: not complete after {limit} s (deadline_s)", self.scene.id)))
+        })
+    }
+
+    /// What a raster costs from nothing.
+    async fn cost_of(
+        &self,
+        http: &Arc<Http>,
+        asset: &str,
+        choose: impl Fn(&Header) -> Choice,
+    ) -> Result<Cost, Stop> {
+        let url = self.scene.href(asset, &self.wanted.hosts).map_err(Stop::Gap)?;
+        let settings = &http.settings;
+        let Front::Tiff(remote) = self.headers.front(http, &url).await? else {
+            return Err(Stop::Gap(format!("{asset}: JPEG 2000, its length is known when it is fetched")));
+        };
+        let header = &remote.header;
+        let blocks = choose(header).wanted;
+        let spans =
+            tiff::coalesce(header, &blocks, &Default::default(), settings.coalesce_gap_bytes, MAX_SPAN_BYTES);
+        let total = remote.told.total;
+        let parts: u64 = spans.iter().map(|span| span.bytes.end - span.bytes.start).sum();
+        let stored: u64 = blocks.iter().filter_map(|&block| header.span(block)).map(|(_, len)| len).sum();
+        let directory = tiff::directory(header, &header.offsets, &header.counts).len() as u64;
+        // Blocks within the first bytes come with them.
+        let front = settings.header_bytes.min(total.unwrap_or(u64::MAX));
+        let again = spans.iter().filter(|span| span.bytes.end > front).count();
+        let in_front: u64 = spans
+            .iter()
+            .filter(|span| span.bytes.end <= front)
+            .map(|span| span.bytes.end - span.bytes.start)
+            .sum();
+        let whole = is_whole_cheaper(settings.mode, &spans, settings.coalesce_gap_bytes, total);
+        Ok(Cost {
+            blocks: blocks.len(),
+            requests: 1 + if whole { 1 } else { again },
+            bytes: front + if whole { total.unwrap_or(parts) } else { parts - in_front },
+            disk: directory + stored,
+            whole_files: usize::from(whole),
+        })
+    }
+}
+
+impl Cost {
+    pub(crate) fn add(&mut self, other: Cost) {
+        self.blocks += other.blocks;
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.disk += other.disk;
+        self.whole_files += other.whole_files;
+    }
+}
+
+fn fatal(stop: Stop, what: &str) -> Error {
+    match stop {
+        Stop::Fatal(error) => error,
+        Stop::Gap(reason) | Stop::Later(reason) => Error::Setup(format!("{what}: {reason}")),
     }
 }
 
@@ -235,7 +298,8 @@ impl Gathered {
     fn add(&mut self, place: &Place<'_>, asset: &str, stored: Result<Stored, Stop>) -> Result<(), Error> {
         let reason = match stored {
             Ok(stored) => {
-                let (path, item) = (place.relative(&format!("{asset}.tif")), place.scene.id.clone());
+                let name = stored.path.file_name().unwrap_or_default().to_string_lossy();
+                let (path, item) = (place.relative(&name), place.scene.id.clone());
                 self.keep(Kept { path, bytes: stored.bytes, item, asset: asset.to_owned() });
                 self.payload += stored.payload;
                 self.rows.extend(stored.rows);
@@ -248,7 +312,8 @@ impl Gathered {
             }
             Err(Stop::Gap(reason)) => reason,
         };
-        let url_path = place.scene.href(asset).map(|url| url.path().to_owned()).unwrap_or_default();
+        let url_path =
+            place.scene.href(asset, &place.wanted.hosts).map(|url| url.path().to_owned()).unwrap_or_default();
         tracing::warn!(scene = place.scene.id, asset, reason, "failed");
         self.rows.push(Row::whole(SOURCE, &place.scene.id, asset, &url_path, State::Failed).because(reason));
         Ok(())
@@ -261,34 +326,4 @@ impl Gathered {
             .collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
-}
-
-/// What a plan costs, judged by the headers of one scene.
-pub(crate) async fn estimate(
-    http: &Http,
-    wanted: &Sentinel2Plan,
-    tile: &TilePlan,
-    scene: &Scene,
-) -> Result<Cost, Stop> {
-    let mut cost = Cost::default();
-    for asset in wanted.assets.iter().map(String::as_str).chain([CLASSES]) {
-        let url = scene.href(asset).map_err(Stop::Gap)?;
-        let header = crate::raster::remote_header(http, &url).await?.header;
-        let blocks = all_blocks(&header, &tile.cells).wanted;
-        let spans =
-            tiff::coalesce(&header, &blocks, http.settings.coalesce_gap_bytes, crate::raster::MAX_SPAN_BYTES);
-        cost.blocks += blocks.len();
-        cost.requests += 1 + spans.len();
-        cost.bytes +=
-            http.settings.header_bytes + spans.iter().map(|s| s.bytes.end - s.bytes.start).sum::<u64>();
-    }
-    Ok(cost)
-}
-
-/// Cost of one scene, nothing left out for clouds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cost {
-    pub(crate) blocks: usize,
-    pub(crate) requests: usize,
-    pub(crate) bytes: u64,
 }

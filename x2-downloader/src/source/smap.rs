@@ -9,7 +9,7 @@ use url::Url;
 use super::files::{Folder, Format};
 use super::listing;
 use crate::Error;
-use crate::http::{Http, Stop};
+use crate::net::{Http, Stop};
 use crate::plan::{Place, Plan};
 use crate::run::Unit;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::http::{Answer, Http, Stop};
-use crate::plan::{Plan, Sentinel2Plan, TilePlan};
+use crate::net::{Answer, Http, Stop};
+use crate::plan::{Plan, Sentinel2Plan, TilePlan, identity_text};
 
 const PAGE_ITEMS: u32 = 100;
 const MAX_PAGES: usize = 10_000;
@@ -20,8 +20,8 @@ pub(crate) enum Ask {
     Post(Url, Value),
 }
 
-/// The first page of the scenes of a tile: by collection, box of the wanted cells, dates and cloud cover. Which items
-/// really are of the tile is decided by [`super::scenes::select`].
+/// The first page of the scenes of a tile: by collection, box of the wanted cells and dates. Which items really are of
+/// the tile, and clear enough, is decided by [`super::scenes::select`]: cloudy ones tell that nothing is missing.
 pub(crate) fn first_page(plan: &Plan, wanted: &Sentinel2Plan, tile: &TilePlan) -> Ask {
     let mut url = wanted.stac.clone();
     let path = format!("{}/search", url.path().trim_end_matches('/'));
@@ -30,7 +30,6 @@ pub(crate) fn first_page(plan: &Plan, wanted: &Sentinel2Plan, tile: &TilePlan) -
         "collections": [wanted.collection],
         "bbox": tile.search_box,
         "datetime": format!("{}T00:00:00Z/{}T23:59:59Z", plan.first, plan.last),
-        "query": {"eo:cloud_cover": {"lte": wanted.max_cloud_cover}},
         "limit": PAGE_ITEMS,
     });
     Ask::Post(url, body)
@@ -48,15 +47,15 @@ pub(crate) async fn search(http: &Http, first: Ask) -> Result<Vec<Value>, Stop> 
         if seen.len() >= MAX_PAGES || !seen.insert(format!("{page:?}")) {
             return Err(Stop::Gap(format!(
                 "{}: the pages of the search do not end",
-                crate::http::plain(page.url())
+                crate::net::plain(page.url())
             )));
         }
         let answer = fetch(http, &page).await?;
         let document: Value = serde_json::from_slice(&answer.bytes)
-            .map_err(|error| Stop::Gap(format!("{}: not JSON: {error}", crate::http::plain(page.url()))))?;
+            .map_err(|error| Stop::Gap(format!("{}: not JSON: {error}", crate::net::plain(page.url()))))?;
         let Some(features) = document.get("features").and_then(Value::as_array) else {
             let found = document.get("type").and_then(Value::as_str).unwrap_or("another document");
-            let url = crate::http::plain(page.url());
+            let url = crate::net::plain(page.url());
             return Err(Stop::Gap(format!("{url}: expected a FeatureCollection, found {found}")));
         };
         let is_last = features.is_empty();
@@ -91,6 +90,10 @@ fn next_page(last: &Ask, document: &Value) -> Result<Option<Ask>, String> {
     let url = last.url().join(href).map_err(|error| format!("link to the next page `{href}`: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(format!("link to the next page: expected an http(s) address, found `{}`", url.scheme()));
+    }
+    if url.host() != last.url().host() {
+        let host = url.host_str().unwrap_or_default();
+        return Err(format!("link to the next page: refused to ask another host, {host}"));
     }
     if !link["method"].as_str().unwrap_or("GET").eq_ignore_ascii_case("post") {
         return Ok(Some(Ask::Get(url)));
@@ -127,6 +130,14 @@ fn as_query(url: &Url, body: &Value) -> Url {
 }
 
 impl Ask {
+    /// What tells one question from another; a catalogue on this machine may have another port each time.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Ask::Get(url) => format!("{}?{}", identity_text(url), url.query().unwrap_or_default()),
+            Ask::Post(url, body) => format!("{} {body}", identity_text(url)),
+        }
+    }
+
     pub(crate) fn url(&self) -> &Url {
         match self {
             Ask::Get(url) | Ask::Post(url, _) => url,
@@ -157,6 +168,8 @@ mod tests {
         assert_eq!(next_page(&last, &json!({"links": []})).unwrap(), None);
         let file = json!({"links": [{"rel": "next", "href": "file:///etc/passwd"}]});
         assert!(next_page(&last, &file).unwrap_err().contains("http(s)"));
+        let away = json!({"links": [{"rel": "next", "href": "https://evil/v1/search?page=2"}]});
+        assert!(next_page(&last, &away).unwrap_err().contains("refused to ask another host, evil"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which blocks lie under the wanted cubes, and which requests fetch them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use minicube::Bounds;
@@ -31,7 +31,7 @@ pub(crate) fn wanted_area(header: &Header, cell: &Bounds) -> (Range<usize>, Rang
     (rows, cols)
 }
 
-/// The blocks that share a pixel with a cell.
+/// The blocks that share a pixel with a cell, of all planes.
 pub(crate) fn blocks_under(header: &Header, cell: &Bounds) -> BTreeSet<usize> {
     let (rows, cols) = wanted_area(header, cell);
     if rows.is_empty() || cols.is_empty() {
@@ -39,17 +39,24 @@ pub(crate) fn blocks_under(header: &Header, cell: &Bounds) -> BTreeSet<usize> {
     }
     let down = rows.start / header.block_height..=(rows.end - 1) / header.block_height;
     let across = cols.start / header.block_width..=(cols.end - 1) / header.block_width;
-    down.flat_map(|row| across.clone().map(move |col| (row, col)))
-        .map(|(row, col)| row * header.blocks_across() + col)
-        .collect()
+    let of_first = down.flat_map(|row| across.clone().map(move |col| row * header.blocks_across() + col));
+    let plane = header.blocks_a_plane();
+    of_first.flat_map(|block| (0..header.planes).map(move |index| index * plane + block)).collect()
 }
 
 /// Joins blocks whose gap is at most `gap` bytes into requests of at most `limit` bytes (a single block may be
-/// longer). Absent blocks are left out.
-pub(crate) fn coalesce(header: &Header, blocks: &BTreeSet<usize>, gap: u64, limit: u64) -> Vec<Span> {
+/// longer). A block that is begun starts a request of its own, so that it can go on in the middle. Absent blocks are
+/// left out.
+pub(crate) fn coalesce(
+    header: &Header,
+    blocks: &BTreeSet<usize>,
+    begun: &BTreeMap<usize, u64>,
+    gap: u64,
+    limit: u64,
+) -> Vec<Span> {
     let mut present: Vec<(u64, u64, usize)> = blocks
         .iter()
-        .filter_map(|&block| header.span(block).map(|(at, len)| (at, at + len, block)))
+        .filter_map(|&block| header.span(block).map(|(at, len)| (at, at.saturating_add(len), block)))
         .collect();
     present.sort_unstable();
     let mut spans: Vec<Span> = Vec::new();
@@ -57,7 +64,8 @@ pub(crate) fn coalesce(header: &Header, blocks: &BTreeSet<usize>, gap: u64, limi
         match spans.last_mut() {
             Some(last)
                 if from <= last.bytes.end.saturating_add(gap)
-                    && to.saturating_sub(last.bytes.start) <= limit =>
+                    && to.saturating_sub(last.bytes.start) <= limit
+                    && !begun.contains_key(&block) =>
             {
                 last.bytes.end = last.bytes.end.max(to);
                 last.blocks.push(block);
@@ -66,4 +74,29 @@ pub(crate) fn coalesce(header: &Header, blocks: &BTreeSet<usize>, gap: u64, limi
         }
     }
     spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::tests::plain_header;
+    use super::*;
+
+    #[test]
+    fn near_blocks_share_a_request() {
+        // Nine blocks of 10 bytes, back to back from byte 1000.
+        let header = plain_header(48, 16, 16);
+        let spans = |blocks: &[usize], begun: &[usize], gap, limit| -> Vec<(Range<u64>, Vec<usize>)> {
+            let begun = begun.iter().map(|&block| (block, 3)).collect();
+            let blocks = blocks.iter().copied().collect();
+            coalesce(&header, &blocks, &begun, gap, limit).into_iter().map(|s| (s.bytes, s.blocks)).collect()
+        };
+        assert_eq!(
+            spans(&[0, 1, 3, 8], &[], 0, 100),
+            [(1000..1020, vec![0, 1]), (1030..1040, vec![3]), (1080..1090, vec![8])]
+        );
+        assert_eq!(spans(&[0, 1, 3, 8], &[], 10, 100), [(1000..1040, vec![0, 1, 3]), (1080..1090, vec![8])]);
+        assert_eq!(spans(&[0, 1, 2], &[], 0, 20), [(1000..1020, vec![0, 1]), (1020..1030, vec![2])]);
+        assert_eq!(spans(&[0, 1, 2], &[1], 0, 100), [(1000..1010, vec![0]), (1010..1030, vec![1, 2])]);
+        assert_eq!(spans(&[0], &[], 0, 5), [(1000..1010, vec![0])], "one block may be longer");
+    }
 }

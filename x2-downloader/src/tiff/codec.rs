@@ -1,64 +1,63 @@
-//! Unpacking blocks: to see the classes of an SCL block, and to prove that a fetched block is whole.
+//! Unpacking blocks: to prove that a fetched block is whole, and to see its pixels.
 
-use std::io::{Read, Write};
+use std::cell::RefCell;
+use std::io::Write;
 
 use flate2::Compression;
-use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
+use libdeflater::{DecompressionError, Decompressor};
+use weezl::{BitOrder, LzwStatus};
 
 use super::Header;
 
 const NONE: u16 = 1;
+const LZW: u16 = 5;
 const DEFLATE: u16 = 8;
 const OLD_DEFLATE: u16 = 32946;
+const ZSTD: u16 = 50000;
 
-/// Proves that a block unpacks to exactly its pixels. Deflate carries a checksum, so a changed byte is seen as well.
-/// Other compressions than deflate are only known by their length in the directory and pass.
+/// Proves that a block unpacks to exactly its pixels. Deflate carries a checksum, so a changed byte is seen as well;
+/// of LZW and Zstandard a change is seen where it breaks the code. Other compressions (LERC, JPEG, …) are known by
+/// their length in the directory only, and pass.
 ///
 /// # Errors
 /// A reason, expected and found.
-pub(crate) fn check_block(header: &Header, packed: &[u8]) -> Result<(), String> {
-    let expected = header.block_bytes();
-    let found = match header.compression {
-        NONE => packed.len(),
-        DEFLATE | OLD_DEFLATE => inflated_len(packed, expected)?,
-        _ => return Ok(()),
-    };
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("expected {expected} bytes of pixels, found {found}"))
+pub(crate) fn check_block(header: &Header, block: usize, packed: &[u8]) -> Result<(), String> {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
+    if !is_readable(header) {
+        return Ok(());
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(header.block_bytes(block), 0);
+        unpack(header.compression, packed, scratch)
+    })
 }
 
-/// The pixels of a block of one byte a pixel, row-major; `None` for a compression or type that is not read here.
+/// Whether a damaged block is told from a whole one.
+pub(crate) fn is_readable(header: &Header) -> bool {
+    [NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD].contains(&header.compression)
+}
+
+/// The samples of a block as bytes in the file's order, row-major, predictor undone; `None` for a compression or
+/// predictor that is not read here.
 ///
 /// # Errors
 /// A reason where the block is damaged.
-pub(crate) fn decode_bytes(header: &Header, packed: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    if header.bits != 8 || header.samples != 1 || !(1..=2).contains(&header.predictor) {
+pub(crate) fn decode_block(header: &Header, block: usize, packed: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    let sample = header.bits / 8;
+    if !is_readable(header) || !(header.predictor == 1 || (header.predictor == 2 && sample <= 2)) {
         return Ok(None);
     }
-    let mut pixels = match header.compression {
-        NONE => packed.to_vec(),
-        DEFLATE | OLD_DEFLATE => {
-            let mut pixels = Vec::with_capacity(header.block_bytes());
-            let limit = header.block_bytes() as u64 + 1;
-            ZlibDecoder::new(packed)
-                .take(limit)
-                .read_to_end(&mut pixels)
-                .map_err(|error| error.to_string())?;
-            pixels
-        }
-        _ => return Ok(None),
-    };
-    if pixels.len() != header.block_bytes() {
-        return Err(format!("expected {} pixels, found {}", header.block_bytes(), pixels.len()));
-    }
+    let mut pixels = vec![0; header.block_bytes(block)];
+    unpack(header.compression, packed, &mut pixels)?;
     if header.predictor == 2 {
-        for row in pixels.chunks_exact_mut(header.block_width) {
-            for i in 1..row.len() {
-                row[i] = row[i].wrapping_add(row[i - 1]);
+        for row in pixels.chunks_exact_mut(header.row_bytes()) {
+            match (sample, header.big_endian) {
+                (1, _) => undo_bytes(row, header.samples),
+                (_, false) => undo_words(row, header.samples, u16::from_le_bytes, u16::to_le_bytes),
+                (_, true) => undo_words(row, header.samples, u16::from_be_bytes, u16::to_be_bytes),
             }
         }
     }
@@ -67,13 +66,15 @@ pub(crate) fn decode_bytes(header: &Header, packed: &[u8]) -> Result<Option<Vec<
 
 /// A block of zeros as the file packs it: what stands for a block that the remote file leaves out because it is all
 /// nodata. `None` where nodata is not 0 or the compression is not known here.
-pub(crate) fn empty_block(header: &Header) -> Option<Vec<u8>> {
+pub(crate) fn empty_block(header: &Header, block: usize) -> Option<Vec<u8>> {
     if header.nodata.unwrap_or(0.0) != 0.0 {
         return None;
     }
-    let pixels = vec![0; header.block_bytes()];
+    let pixels = vec![0; header.block_bytes(block)];
     match header.compression {
         NONE => Some(pixels),
+        LZW => weezl::encode::Encoder::with_tiff_size_switch(BitOrder::Msb, 8).encode(&pixels).ok(),
+        ZSTD => zstd::bulk::compress(&pixels, 3).ok(),
         DEFLATE | OLD_DEFLATE => {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(6));
             encoder.write_all(&pixels).ok()?;
@@ -83,17 +84,150 @@ pub(crate) fn empty_block(header: &Header) -> Option<Vec<u8>> {
     }
 }
 
-fn inflated_len(packed: &[u8], expected: usize) -> Result<usize, String> {
-    let mut decoder = ZlibDecoder::new(packed);
-    let mut scratch = vec![0; 1 << 16];
-    let mut found = 0;
+/// Fills `pixels`, neither more nor less.
+fn unpack(compression: u16, packed: &[u8], pixels: &mut [u8]) -> Result<(), String> {
+    let expected = pixels.len();
+    let wrong = |found: String| Err(format!("expected {expected} bytes of pixels, found {found}"));
+    let found = match compression {
+        NONE => {
+            let common = packed.len().min(expected);
+            pixels[..common].copy_from_slice(&packed[..common]);
+            packed.len()
+        }
+        LZW => unpack_lzw(packed, pixels)?,
+        ZSTD => match zstd::bulk::decompress_to_buffer(packed, pixels) {
+            Ok(found) => found,
+            Err(error) => return wrong(error.to_string()),
+        },
+        _ => match inflate(packed, pixels) {
+            Ok(found) => found,
+            Err(DecompressionError::InsufficientSpace) => return wrong("more".to_owned()),
+            Err(DecompressionError::BadData) => return wrong("no sound deflate stream".to_owned()),
+        },
+    };
+    if found == expected { Ok(()) } else { wrong(found.to_string()) }
+}
+
+fn inflate(packed: &[u8], pixels: &mut [u8]) -> Result<usize, DecompressionError> {
+    thread_local! {
+        static INFLATER: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+    }
+    INFLATER.with_borrow_mut(|inflater| inflater.zlib_decompress(packed, pixels))
+}
+
+fn unpack_lzw(packed: &[u8], pixels: &mut [u8]) -> Result<usize, String> {
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
+    let (mut read, mut found) = (0, 0);
     loop {
-        match decoder.read(&mut scratch).map_err(|error| error.to_string())? {
-            0 => return Ok(found),
-            read => found += read,
+        let step = decoder.decode_bytes(&packed[read..], &mut pixels[found..]);
+        read += step.consumed_in;
+        found += step.consumed_out;
+        match step.status {
+            Err(error) => return Err(format!("no sound LZW stream: {error}")),
+            Ok(LzwStatus::Done | LzwStatus::NoProgress) => return Ok(found),
+            Ok(LzwStatus::Ok) if found == pixels.len() => return Ok(found),
+            Ok(LzwStatus::Ok) => {}
         }
-        if found > expected {
-            return Ok(found);
+    }
+}
+
+/// Each sample is stored as its difference to the same band of the pixel on the left.
+fn undo_bytes(row: &mut [u8], samples: usize) {
+    for i in samples..row.len() {
+        row[i] = row[i].wrapping_add(row[i - samples]);
+    }
+}
+
+fn undo_words(row: &mut [u8], samples: usize, read: fn([u8; 2]) -> u16, write: fn(u16) -> [u8; 2]) {
+    let (words, _) = row.as_chunks_mut::<2>();
+    for i in samples..words.len() {
+        words[i] = write(read(words[i]).wrapping_add(read(words[i - samples])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::tests::plain_header;
+    use super::*;
+
+    fn packed(compression: u16, pixels: &[u8]) -> Vec<u8> {
+        match compression {
+            LZW => weezl::encode::Encoder::with_tiff_size_switch(BitOrder::Msb, 8).encode(pixels).unwrap(),
+            ZSTD => zstd::bulk::compress(pixels, 3).unwrap(),
+            DEFLATE => {
+                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(6));
+                encoder.write_all(pixels).unwrap();
+                encoder.finish().unwrap()
+            }
+            _ => pixels.to_vec(),
         }
+    }
+
+    /// A block of 16 × 16 pixels of two bytes.
+    fn header(compression: u16, predictor: u16) -> Header {
+        Header { compression, predictor, ..plain_header(16, 16, 16) }
+    }
+
+    #[test]
+    fn whole_blocks_pass_and_short_or_long_ones_do_not() {
+        let pixels: Vec<u8> = (0..512_u32).map(|i| (i * i % 251) as u8).collect();
+        for compression in [NONE, LZW, DEFLATE, ZSTD] {
+            let header = header(compression, 1);
+            let good = packed(compression, &pixels);
+            assert_eq!(check_block(&header, 0, &good), Ok(()), "{compression}");
+            assert_eq!(decode_block(&header, 0, &good).unwrap().unwrap(), pixels, "{compression}");
+            let short = packed(compression, &pixels[..510]);
+            assert!(check_block(&header, 0, &short).unwrap_err().contains("expected 512"), "{compression}");
+            assert!(check_block(&header, 0, &good[..good.len() / 2]).is_err(), "{compression}");
+            if compression != LZW {
+                let long = packed(compression, &[&pixels[..], &[1, 2]].concat());
+                assert!(check_block(&header, 0, &long).is_err(), "{compression}");
+            }
+        }
+        assert_eq!(check_block(&header(34887, 1), 0, b"LERC"), Ok(()), "not read here");
+    }
+
+    #[test]
+    fn a_change_of_deflate_that_changes_a_pixel_is_seen() {
+        let header = header(DEFLATE, 1);
+        let pixels: Vec<u8> = (0..512_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let good = packed(DEFLATE, &pixels);
+        let mut seen = 0;
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            match decode_block(&header, 0, &bad) {
+                Err(_) => seen += 1,
+                // A bit that fills up a byte means nothing.
+                Ok(found) => assert_eq!(found.as_ref(), Some(&pixels), "bit {bit}"),
+            }
+        }
+        assert!(seen > good.len() * 8 - 16, "{seen}");
+    }
+
+    #[test]
+    fn differences_are_added_up_in_either_byte_order() {
+        // 10, 13, 11 as differences 10, +3, −2; the rest of the row repeats 11.
+        let mut row = vec![0_u16; 16];
+        row[..3].copy_from_slice(&[10, 3, 65_534]);
+        let rows = |to: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            (0..16).flat_map(|_| row.iter().flat_map(|&v| to(v)).collect::<Vec<u8>>()).collect()
+        };
+        let little = decode_block(&header(NONE, 2), 0, &rows(u16::to_le_bytes)).unwrap().unwrap();
+        assert_eq!(little[..8], [10, 0, 13, 0, 11, 0, 11, 0]);
+        let big = Header { big_endian: true, ..header(NONE, 2) };
+        let big = decode_block(&big, 0, &rows(u16::to_be_bytes)).unwrap().unwrap();
+        assert_eq!(big[..8], [0, 10, 0, 13, 0, 11, 0, 11]);
+        assert_eq!(decode_block(&header(NONE, 3), 0, &[0; 512]), Ok(None), "floats are not read here");
+    }
+
+    #[test]
+    fn empty_blocks_are_zeros_in_every_packing() {
+        for compression in [NONE, LZW, DEFLATE, ZSTD] {
+            let header = header(compression, 1);
+            let empty = empty_block(&header, 0).unwrap();
+            assert_eq!(decode_block(&header, 0, &empty).unwrap().unwrap(), vec![0; 512], "{compression}");
+        }
+        assert_eq!(empty_block(&Header { nodata: Some(-9999.0), ..header(NONE, 1) }, 0), None);
     }
 }

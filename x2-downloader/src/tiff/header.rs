@@ -1,17 +1,21 @@
-//! The first directory of a TIFF or BigTIFF, parsed from the file's first bytes.
+//! The first directory of a TIFF or BigTIFF, parsed from the file's first bytes. Strips are blocks as wide as the image,
+//! and bands in separate planes are blocks behind each other: what follows needs to know neither.
 
 use minicube::XY;
 
 /// More blocks or tag bytes than this are taken for an attack or a damaged file.
 const MAX_TAG_BYTES: u64 = 64 << 20;
 const MAX_EDGE: u64 = 1 << 22;
+const MAX_BANDS: u64 = 1 << 12;
 
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
 const COMPRESSION: u16 = 259;
-const STRIP_OFFSETS: u16 = 273;
+pub(super) const STRIP_OFFSETS: u16 = 273;
 const SAMPLES: u16 = 277;
+const ROWS_PER_STRIP: u16 = 278;
+pub(super) const STRIP_COUNTS: u16 = 279;
 const PLANAR: u16 = 284;
 const PREDICTOR: u16 = 317;
 const TILE_WIDTH: u16 = 322;
@@ -34,7 +38,7 @@ pub(crate) struct Tag {
     pub(crate) value: Vec<u8>,
 }
 
-/// The full-resolution image of a tiled TIFF.
+/// The full-resolution image of a TIFF.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Header {
     pub(crate) big_endian: bool,
@@ -44,7 +48,12 @@ pub(crate) struct Header {
     pub(crate) height: usize,
     pub(crate) block_width: usize,
     pub(crate) block_height: usize,
+    /// Bands of a block.
     pub(crate) samples: usize,
+    /// Images of one band each behind each other, where bands are in separate planes; else 1.
+    pub(crate) planes: usize,
+    /// Whether the blocks are strips, of which the last one may be lower.
+    pub(crate) strips: bool,
     pub(crate) bits: usize,
     pub(crate) compression: u16,
     pub(crate) predictor: u16,
@@ -53,9 +62,16 @@ pub(crate) struct Header {
     pub(crate) pixel: XY,
     pub(crate) epsg: Option<u32>,
     pub(crate) nodata: Option<f64>,
-    /// By block, row-major; 0 where the block is absent.
+    /// By block, row-major, plane after plane; 0 where the block is absent.
     pub(crate) offsets: Vec<u64>,
     pub(crate) counts: Vec<u64>,
+}
+
+/// Whether a file is JPEG 2000, by its first bytes.
+pub(crate) fn is_jpeg2000(prefix: &[u8]) -> bool {
+    const BOX: &[u8] = b"\x00\x00\x00\x0cjP  \r\n\x87\n";
+    const CODESTREAM: &[u8] = b"\xff\x4f\xff\x51";
+    prefix.starts_with(BOX) || prefix.starts_with(CODESTREAM)
 }
 
 /// What the given first bytes were enough for.
@@ -76,14 +92,36 @@ impl Header {
         self.height.div_ceil(self.block_height)
     }
 
-    /// Size of a block when unpacked, bytes.
-    pub(crate) fn block_bytes(&self) -> usize {
-        self.block_width * self.block_height * self.samples * self.bits / 8
+    /// Blocks of one plane.
+    pub(crate) fn blocks_a_plane(&self) -> usize {
+        self.blocks_across() * self.blocks_down()
     }
 
-    /// Row and column of a block.
+    /// Size of a block when unpacked, bytes.
+    pub(crate) fn block_bytes(&self, block: usize) -> usize {
+        self.block_rows(block) * self.row_bytes()
+    }
+
+    /// Size of a row of a block when unpacked, bytes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.block_width * self.samples * self.bits / 8
+    }
+
+    fn block_rows(&self, block: usize) -> usize {
+        let top = self.place(block).0 % self.blocks_down() * self.block_height;
+        if self.strips { self.block_height.min(self.height - top) } else { self.block_height }
+    }
+
+    /// Row and column of a block; the rows of further planes follow those of the first.
     pub(crate) fn place(&self, block: usize) -> (usize, usize) {
         (block / self.blocks_across(), block % self.blocks_across())
+    }
+
+    /// The block at a row and column, if there is one.
+    pub(crate) fn block_at(&self, row: i32, col: i32) -> Option<usize> {
+        let (row, col) = (usize::try_from(row).ok()?, usize::try_from(col).ok()?);
+        let block = row * self.blocks_across() + col;
+        (col < self.blocks_across() && block < self.offsets.len()).then_some(block)
     }
 
     /// Where a block lies in the file, if it is there.
@@ -230,22 +268,31 @@ fn read_header(reader: &Reader<'_>, at: u64) -> Result<Header, Stop> {
         value => bad(format!("{name}: expected 1 to {MAX_EDGE}, found {value}")),
     };
 
-    if find(TILE_WIDTH).is_none() {
-        let kind = if find(STRIP_OFFSETS).is_some() { "strips" } else { "neither blocks nor strips" };
-        return bad(format!("not a cloud-optimised GeoTIFF: expected blocks, found {kind}"));
+    let strips = find(TILE_WIDTH).is_none();
+    if strips && find(STRIP_OFFSETS).is_none() {
+        return bad("expected blocks or strips, found neither");
     }
     let (width, height) = (edge(WIDTH, "image width")?, edge(HEIGHT, "image height")?);
-    let (block_width, block_height) = (edge(TILE_WIDTH, "block width")?, edge(TILE_HEIGHT, "block height")?);
-    let samples = first(SAMPLES, 1);
-    if samples > 1 && first(PLANAR, 1) != 1 {
-        return bad("bands in separate planes are not supported");
-    }
+    let (block_width, block_height) = if strips {
+        (width, first(ROWS_PER_STRIP, MAX_EDGE).clamp(1, height as u64) as usize)
+    } else {
+        (edge(TILE_WIDTH, "block width")?, edge(TILE_HEIGHT, "block height")?)
+    };
+    let bands = match first(SAMPLES, 1) {
+        bands if (1..=MAX_BANDS).contains(&bands) => bands as usize,
+        bands => return bad(format!("bands: expected 1 to {MAX_BANDS}, found {bands}")),
+    };
+    let (samples, planes) = if first(PLANAR, 1) == 2 { (1, bands) } else { (bands, 1) };
     let bits = uints(BITS);
     if bits.iter().any(|b| b != &bits[0]) || bits.first().is_some_and(|b| ![8, 16, 32, 64].contains(b)) {
         return bad(format!("bits a sample: expected 8, 16, 32 or 64, found {bits:?}"));
     }
-    let (offsets, counts) = (uints(TILE_OFFSETS), uints(TILE_COUNTS));
-    let blocks = width.div_ceil(block_width) * height.div_ceil(block_height);
+    let (offsets, counts) = if strips {
+        (uints(STRIP_OFFSETS), uints(STRIP_COUNTS))
+    } else {
+        (uints(TILE_OFFSETS), uints(TILE_COUNTS))
+    };
+    let blocks = width.div_ceil(block_width) * height.div_ceil(block_height) * planes;
     if offsets.len() != blocks || counts.len() != blocks {
         return bad(format!(
             "expected {blocks} blocks, found {} offsets and {} lengths",
@@ -271,7 +318,9 @@ fn read_header(reader: &Reader<'_>, at: u64) -> Result<Header, Stop> {
         height,
         block_width,
         block_height,
-        samples: samples.clamp(1, 1 << 16) as usize,
+        samples,
+        planes,
+        strips,
         bits: bits.first().copied().unwrap_or(1) as usize,
         compression: first(COMPRESSION, 1) as u16,
         predictor: first(PREDICTOR, 1) as u16,
@@ -300,4 +349,121 @@ fn georeference(scale: &[f64], tie: &[f64], matrix: &[f64], point: bool) -> Resu
         && pixel.y > 0.0
         && [origin.x, origin.y, pixel.x, pixel.y].iter().all(|v| v.is_finite());
     if sound { Ok((origin, pixel)) } else { bad("no north-up georeferencing") }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::directory;
+    use super::*;
+
+    /// An image of `size` × `size` pixels of two bytes in blocks of `block` pixels, or strips of `block` rows.
+    pub(crate) fn plain_header(size: usize, block: usize, bits: usize) -> Header {
+        let across = size.div_ceil(block);
+        let tag = |id: u16, value: u16| Tag { id, kind: 3, count: 1, value: value.to_le_bytes().to_vec() };
+        let doubles = |id: u16, values: &[f64]| Tag {
+            id,
+            kind: 12,
+            count: values.len() as u64,
+            value: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        let tags = vec![
+            tag(WIDTH, size as u16),
+            tag(HEIGHT, size as u16),
+            tag(BITS, bits as u16),
+            tag(COMPRESSION, 1),
+            tag(TILE_WIDTH, block as u16),
+            tag(TILE_HEIGHT, block as u16),
+            doubles(PIXEL_SCALE, &[10.0, 10.0, 0.0]),
+            doubles(TIE_POINTS, &[0.0, 0.0, 0.0, 500.0, 9000.0, 0.0]),
+        ];
+        Header {
+            big_endian: false,
+            big_tiff: false,
+            tags,
+            width: size,
+            height: size,
+            block_width: block,
+            block_height: block,
+            samples: 1,
+            planes: 1,
+            strips: false,
+            bits,
+            compression: 1,
+            predictor: 1,
+            origin: XY { x: 500.0, y: 9000.0 },
+            pixel: XY { x: 10.0, y: 10.0 },
+            epsg: None,
+            nodata: None,
+            offsets: (0..across * across).map(|block| 1000 + 10 * block as u64).collect(),
+            counts: vec![10; across * across],
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Header {
+        match parse(bytes).unwrap() {
+            Parsed::Header(header) => *header,
+            Parsed::NeedUpTo(end) => panic!("needs {end} bytes"),
+        }
+    }
+
+    fn with(header: &Header, changes: &[(u16, u16)]) -> Vec<u8> {
+        let mut header = header.clone();
+        for &(id, value) in changes {
+            header.tags.retain(|tag| tag.id != id);
+            header.tags.push(Tag { id, kind: 3, count: 1, value: value.to_le_bytes().to_vec() });
+        }
+        directory(&header, &header.offsets, &header.counts)
+    }
+
+    #[test]
+    fn a_directory_is_read_back_as_it_was_written() {
+        let header = plain_header(48, 16, 16);
+        let mut found = read(&directory(&header, &header.offsets, &header.counts));
+        found.tags = header.tags.clone();
+        assert_eq!(found, header);
+    }
+
+    #[test]
+    fn strips_are_blocks_and_the_last_one_is_lower() {
+        let mut header = plain_header(50, 50, 16);
+        header.tags.retain(|tag| ![TILE_WIDTH, TILE_HEIGHT].contains(&tag.id));
+        header.strips = true;
+        (header.offsets, header.counts) = (vec![100, 200, 300], vec![9, 9, 4]);
+        let found = read(&with(&header, &[(ROWS_PER_STRIP, 20)]));
+        assert_eq!((found.block_width, found.block_height, found.blocks_down()), (50, 20, 3));
+        assert_eq!((found.block_bytes(0), found.block_bytes(2)), (50 * 20 * 2, 50 * 10 * 2));
+        assert_eq!((found.span(2), found.place(2)), (Some((300, 4)), (2, 0)));
+    }
+
+    #[test]
+    fn separate_planes_follow_each_other() {
+        let mut header = plain_header(32, 16, 8);
+        (header.offsets, header.counts) = ((0..12).map(|b| 100 + b).collect(), vec![1; 12]);
+        let found = read(&with(&header, &[(SAMPLES, 3), (PLANAR, 2)]));
+        assert_eq!((found.planes, found.samples, found.blocks_a_plane()), (3, 1, 4));
+        assert_eq!((found.block_bytes(11), found.place(5), found.block_at(2, 1)), (256, (2, 1), Some(5)));
+        let cell = minicube::Bounds { x_min: 500.0, y_min: 8850.0, x_max: 600.0, y_max: 9000.0 };
+        assert_eq!(super::super::blocks_under(&found, &cell), [0, 4, 8].into());
+        assert_eq!(found.block_at(6, 0), None);
+    }
+
+    #[test]
+    fn what_cannot_be_true_is_refused() {
+        let header = plain_header(48, 16, 16);
+        let reason = |changes: &[(u16, u16)]| parse(&with(&header, changes)).unwrap_err();
+        assert!(reason(&[(WIDTH, 480)]).contains("expected 90 blocks, found 9"));
+        assert!(reason(&[(SAMPLES, 5000)]).contains("bands: expected 1 to 4096, found 5000"));
+        assert!(reason(&[(BITS, 12)]).contains("found [12]"));
+        assert!(parse(b"<!DOCTYPE html><html>").unwrap_err().contains("not a TIFF"));
+        let mut huge = directory(&header, &header.offsets, &header.counts);
+        let entry = huge.windows(2).position(|pair| pair == TILE_OFFSETS.to_le_bytes()).unwrap();
+        huge[entry + 4..entry + 8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(parse(&huge).unwrap_err().contains("tag 324 claims 4294967295 values"));
+    }
+
+    #[test]
+    fn jpeg_2000_is_known_by_its_first_bytes() {
+        assert!(is_jpeg2000(b"\x00\x00\x00\x0cjP  \r\n\x87\nmore") && is_jpeg2000(b"\xff\x4f\xff\x51"));
+        assert!(!is_jpeg2000(b"II*\0") && !is_jpeg2000(b""));
+    }
 }

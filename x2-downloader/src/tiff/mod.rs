@@ -7,6 +7,9 @@ mod header;
 mod sparse;
 
 pub(crate) use blocks::{Span, blocks_under, coalesce, wanted_area};
-pub(crate) use codec::{check_block, decode_bytes, empty_block};
-pub(crate) use header::{Header, Parsed, parse};
-pub(crate) use sparse::{Layout, layout};
+pub(crate) use codec::{check_block, decode_block, empty_block, is_readable};
+pub(crate) use header::{Header, Parsed, is_jpeg2000, parse};
+pub(crate) use sparse::{Layout, directory, layout};
+
+#[cfg(test)]
+pub(crate) use header::tests::plain_header;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Header;
-use super::header::{SUB_IFDS, TILE_COUNTS, TILE_OFFSETS, Tag, kind_size};
+use super::header::{STRIP_COUNTS, STRIP_OFFSETS, SUB_IFDS, TILE_COUNTS, TILE_OFFSETS, Tag, kind_size};
 
 const LONG: u16 = 4;
 const LONG8: u16 = 16;
@@ -23,38 +23,32 @@ pub(crate) struct Layout {
 /// Lays out a file with the tags of `header` and the blocks of `kept` (block and packed length) in row-major order;
 /// all other blocks have offset 0 and length 0.
 pub(crate) fn layout(header: &Header, kept: &BTreeMap<usize, u64>) -> Layout {
-    let word = if header.big_tiff { LONG8 } else { LONG };
     let blocks = header.offsets.len();
-    let mut tags: Vec<Tag> = header
-        .tags
-        .iter()
-        .filter(|t| ![TILE_OFFSETS, TILE_COUNTS, SUB_IFDS].contains(&t.id))
-        .cloned()
-        .collect();
-    for id in [TILE_OFFSETS, TILE_COUNTS] {
-        let value = vec![0; blocks * kind_size(word) as usize];
-        tags.push(Tag { id, kind: word, count: blocks as u64, value });
-    }
-    tags.sort_by_key(|tag| tag.id);
-
-    let mut at = write(header, &tags).len() as u64;
+    let mut at = directory(header, &vec![0; blocks], &vec![0; blocks]).len() as u64;
     let mut places = BTreeMap::new();
     for (&block, &len) in kept {
         places.insert(block, (at, len));
         at += len;
     }
-    let column = |part: fn(&(u64, u64)) -> u64| -> Vec<u8> {
-        (0..blocks).flat_map(|block| bytes_of(header, word, places.get(&block).map_or(0, part))).collect()
+    let column = |part: fn(&(u64, u64)) -> u64| -> Vec<u64> {
+        (0..blocks).map(|block| places.get(&block).map_or(0, part)).collect()
     };
-    let (offsets, counts) = (column(|place| place.0), column(|place| place.1));
-    for tag in &mut tags {
-        match tag.id {
-            TILE_OFFSETS => tag.value.clone_from(&offsets),
-            TILE_COUNTS => tag.value.clone_from(&counts),
-            _ => {}
-        }
+    let prefix = directory(header, &column(|place| place.0), &column(|place| place.1));
+    Layout { prefix, places, len: at }
+}
+
+/// A file header and directory with the tags of `header` and these places of blocks, and nothing behind it.
+pub(crate) fn directory(header: &Header, offsets: &[u64], counts: &[u64]) -> Vec<u8> {
+    let word = if header.big_tiff { LONG8 } else { LONG };
+    let ids = if header.strips { [STRIP_OFFSETS, STRIP_COUNTS] } else { [TILE_OFFSETS, TILE_COUNTS] };
+    let own = header.tags.iter().filter(|tag| !ids.contains(&tag.id) && tag.id != SUB_IFDS);
+    let mut tags: Vec<Tag> = own.cloned().collect();
+    for (id, values) in ids.into_iter().zip([offsets, counts]) {
+        let value = values.iter().flat_map(|&value| bytes_of(header, word, value)).collect();
+        tags.push(Tag { id, kind: word, count: values.len() as u64, value });
     }
-    Layout { prefix: write(header, &tags), places, len: at }
+    tags.sort_by_key(|tag| tag.id);
+    write(header, &tags)
 }
 
 /// File header, directory, and behind it the values that do not fit into their entry.

@@ -110,7 +110,8 @@ pub fn assert_same(one: &BTreeMap<String, Vec<u8>>, two: &BTreeMap<String, Vec<u
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(one), names(two));
     for (name, bytes) in one {
-        assert!(bytes == &two[name], "{name} differs");
+        let first = bytes.iter().zip(&two[name]).position(|(a, b)| a != b);
+        assert!(bytes == &two[name], "{name} differs, first at byte {first:?}");
     }
 }
 
