@@ -62,6 +62,8 @@ pub(crate) struct Answer {
     pub(crate) total: Option<u64>,
     /// ETag of the remote file, where given.
     pub(crate) etag: Option<String>,
+    /// All headers.
+    pub(crate) headers: HeaderMap,
 }
 
 /// A whole file, fetched.
@@ -120,8 +122,16 @@ impl Http {
 
     /// A whole small document.
     pub(crate) async fn get(&self, url: &Url) -> Result<Answer, Stop> {
+        self.get_with(url, &[]).await
+    }
+
+    /// A whole small document, asked for with headers.
+    pub(crate) async fn get_with(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Answer, Stop> {
         self.persist(url, || async {
-            let (answer, _) = self.body(self.client.get(url.clone()), url).await?;
+            let request = headers
+                .iter()
+                .fold(self.client.get(url.clone()), |request, (name, value)| request.header(*name, *value));
+            let (answer, _) = self.body(request, url).await?;
             Ok(answer)
         })
         .await
@@ -237,13 +247,14 @@ impl Http {
             .then(|| content_range(response.headers()))
             .transpose()?;
         let (etag, length) = (etag(response.headers()), response.content_length());
+        let headers = response.headers().clone();
         let bytes = response.bytes().await.map_err(broken)?;
         self.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if length.is_some_and(|length| length != bytes.len() as u64) {
             return Err(Attempt::Again(format!("expected {length:?} bytes, found {}", bytes.len()), None));
         }
         let total = Some(bytes.len() as u64);
-        Ok((Answer { whole: true, bytes, total, etag }, part))
+        Ok((Answer { whole: true, bytes, total, etag, headers }, part))
     }
 
     async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Response, Attempt> {

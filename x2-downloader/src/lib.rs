@@ -13,9 +13,11 @@ mod source;
 mod tiff;
 mod verify;
 
-pub use config::{Bearer, Download, Era5, Smap};
+pub use config::{Bearer, Download};
 pub use error::Error;
 pub use ledger::{Row, State};
 pub use plan::{Cell, CloudRule, Place, Plan, Sentinel2Plan, TilePlan};
 pub use run::{estimate, run};
+pub use source::era5_config::{Era5, Era5Plan, ZarrPlan};
+pub use source::smap_config::{Smap, SmapPlan, SmapSource};
 pub use verify::{status, verify};
