@@ -56,7 +56,7 @@ def check_scene(path):
 def check_ledger(raw):
     check_table(raw / "ledger.parquet", "ledger")
     ledger = parquet.read_table(raw / "ledger.parquet").to_pylist()
-    known = {"fetched", "reused", "skipped_cloudy", "failed", "superseded"}
+    known = {"fetched", "reused", "skipped_cloudy", "failed", "superseded", "absent"}
     for row in ledger:
         assert row["status"] in known, row
         assert "?" not in row["url_path"] and "@" not in row["url_path"], f"credentials may hide in {row['url_path']}"

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use minicube::NaiveDate;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::source::era5_config::Era5;
+use crate::source::smap_config::Smap;
+
 /// The `[download]` section. `config.toml` in this crate's folder holds the same defaults with comments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -55,12 +58,14 @@ pub struct Download {
     pub header_bytes: u64,
     /// SMAP L4 granules.
     pub smap: Option<Smap>,
-    /// ERA5 NetCDF files.
+    /// ERA5.
     pub era5: Option<Era5>,
-    /// Elevation rasters: addresses or local paths.
+    /// Elevation rasters: names of products (`copernicus30`, `copernicus90`), addresses, local files or folders.
     pub dem: Vec<String>,
-    /// Land-cover rasters: addresses or local paths.
+    /// Land-cover rasters: names of products (`worldcover2020`, `worldcover2021`), addresses, local files or folders.
     pub landcover: Vec<String>,
+    /// How far around the wanted cells tiles of named products and of folders are taken, degrees.
+    pub static_margin_deg: f64,
     /// Tokens, each for one host; a table or a list of tables.
     #[serde(deserialize_with = "one_or_many")]
     pub bearer: Vec<Bearer>,
@@ -91,24 +96,6 @@ pub struct SasConfig {
     pub token: String,
     /// Hosts whose addresses are signed; `*.name` for all below.
     pub hosts: Vec<String>,
-}
-
-/// Where SMAP granules are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Smap {
-    /// A directory listing with a folder `yyyy.mm.dd/` a day.
-    pub listing: String,
-}
-
-/// Where ERA5 files are.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Era5 {
-    /// A directory listing with `.nc` files; those whose name holds another year are left out.
-    pub listing: Option<String>,
-    /// Files: addresses or local paths.
-    pub files: Vec<String>,
 }
 
 /// A bearer token, sent to one host only and never written anywhere.
@@ -152,6 +139,7 @@ impl Default for Download {
             era5: None,
             dem: Vec::new(),
             landcover: Vec::new(),
+            static_margin_deg: 0.05,
             bearer: Vec::new(),
             netrc: None,
             sas: None,

@@ -12,10 +12,11 @@ use crate::Error;
 use crate::ledger::parts_folder;
 use crate::net::{Http, Stop, plain};
 use crate::plan::{Place, Plan, Sentinel2Plan, TilePlan};
-use crate::run::{days, mine, received_path, runtime, with_shard};
+use crate::run::{mine, received_path, runtime, with_shard};
 use crate::source::catalogue::find_scenes;
 use crate::source::scenes::Scene;
 use crate::source::sentinel2::{self, Cost};
+use crate::source::{era5_zarr, smap, static_tiles};
 
 /// Scenes of a tile that are looked at, if not all are to be.
 const SAMPLE: usize = 8;
@@ -217,14 +218,17 @@ fn extrapolate(costs: &[Cost], scenes: usize, hash: &str) -> Estimate {
 /// What is not Sentinel-2, with the sizes that servers tell, which are added to the total.
 async fn others(http: &Http, plan: &Plan, total: &mut Estimate) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
-    if let Some(listing) = &plan.smap {
-        let days = days(plan).len();
-        lines.push(format!("SMAP: {days} days, {} granules at 8 a day, from {}", days * 8, plain(listing)));
+    if let Some(smap) = &plan.smap {
+        lines.push(smap::describe(plan, smap));
     }
-    if let Some(listing) = &plan.era5_listing {
-        lines.push(format!("ERA5: the .nc files of {:?} from {}", plan.project.years, plain(listing)));
+    if let Some(era5) = &plan.era5 {
+        lines.extend(era5.listing.iter().map(|listing| {
+            format!("ERA5: the .nc files of {:?} from {}", plan.project.years, plain(listing))
+        }));
+        lines.extend(era5.zarr.iter().map(|zarr| era5_zarr::describe(plan, zarr)));
     }
-    for (name, places) in [("ERA5", &plan.era5), ("DEM", &plan.dem), ("land cover", &plan.landcover)] {
+    let era5 = plan.era5.as_ref().map_or(&[][..], |era5| &era5.files);
+    for (name, places) in [("ERA5", era5), ("DEM", &plan.dem), ("land cover", &plan.landcover)] {
         if places.is_empty() {
             continue;
         }
@@ -239,8 +243,7 @@ async fn others(http: &Http, plan: &Plan, total: &mut Estimate) -> Result<Vec<St
         }
         total.bytes += bytes as f64;
         total.disk += bytes as f64;
-        let names: Vec<String> = places.iter().map(Place::name).collect();
-        lines.push(format!("{name}: {}, {}", names.join(", "), human_bytes(bytes)));
+        lines.push(format!("{name}: {}, {}", static_tiles::describe(places), human_bytes(bytes)));
     }
     Ok(lines)
 }

@@ -31,6 +31,8 @@ pub enum State {
     Failed,
     /// A scene that a newer processing of the same acquisition replaces.
     Superseded,
+    /// Nothing is missing: there is no such thing, as a tile of elevation at sea.
+    Absent,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             State::SkippedCloudy => "skipped_cloudy",
             State::Failed => "failed",
             State::Superseded => "superseded",
+            State::Absent => "absent",
         }
     }
 }

@@ -19,10 +19,12 @@ mod tiff;
 mod verify;
 mod whole_file;
 
-pub use config::{Bearer, Download, Era5, Mode, SasConfig, Smap};
+pub use config::{Bearer, Download, Mode, SasConfig};
 pub use error::Error;
 pub use estimate::{EstimateOptions, estimate};
 pub use ledger::{Row, State};
 pub use plan::{Cell, CloudRule, Place, Plan, Sentinel2Plan, TilePlan};
 pub use run::run;
+pub use source::era5_config::{Era5, Era5Plan, ZarrPlan};
+pub use source::smap_config::{Smap, SmapPlan, SmapSource};
 pub use verify::{status, verify};

@@ -10,6 +10,9 @@ use url::Url;
 use crate::allow::Hosts;
 use crate::config::{Download, Mode};
 use crate::net::Credentials;
+use crate::source::era5_config::{self, Era5Plan};
+use crate::source::smap_config::{self, SmapPlan};
+use crate::source::static_tiles;
 use crate::{Error, ledger};
 
 /// The resolved plan. Serialised it is the identity of the raw data: settings of the network and absolute paths are
@@ -26,14 +29,10 @@ pub struct Plan {
     pub tiles: Vec<TilePlan>,
     /// What is fetched of Sentinel-2; `None` if no assets are wanted.
     pub sentinel2: Option<Sentinel2Plan>,
-    /// Listing of the SMAP granules.
-    #[serde(serialize_with = "identity")]
-    pub smap: Option<Url>,
-    /// Listing of the ERA5 files.
-    #[serde(serialize_with = "identity")]
-    pub era5_listing: Option<Url>,
-    /// ERA5 files.
-    pub era5: Vec<Place>,
+    /// What is fetched of SMAP.
+    pub smap: Option<SmapPlan>,
+    /// What is fetched of ERA5.
+    pub era5: Option<Era5Plan>,
     /// Elevation rasters.
     pub dem: Vec<Place>,
     /// Land-cover rasters.
@@ -104,6 +103,9 @@ pub enum Place {
     /// An address.
     #[serde(serialize_with = "identity_of_url")]
     Remote(Url),
+    /// An address under which a tile of a product is, unless the tile is all sea.
+    #[serde(serialize_with = "identity_of_url")]
+    Tile(Url),
     /// A local path; only its name belongs to the plan's identity.
     #[serde(serialize_with = "name_of_path")]
     Local(PathBuf),
@@ -142,41 +144,29 @@ impl Plan {
     /// [`Error::Config`] with all problems at once.
     pub fn new(project: Project, section: &Download, table: &LocationTable) -> Result<Plan, Error> {
         let mut problems = Vec::new();
-        let mut url = |key: &str, text: &str| match Url::parse(text) {
-            Ok(url) if ["http", "https"].contains(&url.scheme()) => Some(url),
-            _ => {
-                problems.push(format!("{key}: expected an http(s) address, found `{}`", without_query(text)));
-                None
-            }
-        };
-        let stac = if section.assets.is_empty() { None } else { url("stac", &section.stac) };
-        let smap = section.smap.as_ref().and_then(|smap| url("smap.listing", &smap.listing));
-        let era5 = section.era5.clone().unwrap_or_default();
-        let era5_listing = era5.listing.as_ref().and_then(|listing| url("era5.listing", listing));
+        let wants_scenes = !section.assets.is_empty();
+        let stac = wants_scenes.then(|| http_url("stac", &section.stac, &mut problems)).flatten();
+        let smap = section.smap.as_ref().and_then(|smap| smap_config::resolve(smap, table, &mut problems));
+        let era5 = section.era5.as_ref().and_then(|era5| era5_config::resolve(era5, &mut problems));
         check(section, &project, table, &mut problems);
         let credentials = Credentials::load(section).unwrap_or_else(|more| {
             problems.extend(more);
             Credentials::default()
         });
-        let mut places = |key: &str, texts: &[String]| -> Vec<Place> {
-            let found: Vec<Place> = texts.iter().map(|text| place(text)).collect();
-            for place in &found {
-                if let Place::Local(path) = place
-                    && !path.is_file()
-                {
-                    problems.push(format!("{key}: no file {}", path.display()));
+        let boxes = static_tiles::cell_boxes(table);
+        let mut statics = |key: &str, texts: &[String]| -> Vec<Place> {
+            let mut found = Vec::new();
+            for text in texts {
+                match static_tiles::expand(text, &boxes, section.static_margin_deg) {
+                    Ok(places) => found.extend(places),
+                    Err(problem) => problems.push(format!("{key}: {problem}")),
                 }
             }
-            let mut names: Vec<String> = found.iter().map(Place::name).collect();
-            names.sort();
-            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-                problems.push(format!("{key}: two files are named {}", twice[0]));
-            }
+            problems.extend(name_twice(key, &found));
             found
         };
-        let era5 = places("era5.files", &era5.files);
-        let dem = places("dem", &section.dem);
-        let landcover = places("landcover", &section.landcover);
+        let dem = statics("dem", &section.dem);
+        let landcover = statics("landcover", &section.landcover);
         if !problems.is_empty() {
             return Err(Error::Config { problems: problems.join("; ") });
         }
@@ -210,7 +200,7 @@ impl Plan {
             header_bytes: section.header_bytes,
             credentials,
         };
-        Ok(Plan { project, first, last, tiles, sentinel2, smap, era5_listing, era5, dem, landcover, network })
+        Ok(Plan { project, first, last, tiles, sentinel2, smap, era5, dem, landcover, network })
     }
 }
 
@@ -219,7 +209,7 @@ impl Place {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Place::Remote(url) => {
+            Place::Remote(url) | Place::Tile(url) => {
                 url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or("").to_owned()
             }
             Place::Local(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -275,6 +265,8 @@ fn check(section: &Download, project: &Project, table: &LocationTable, problems:
     for (key, value) in times {
         expect((0.01..=86_400.0).contains(&value), format!("{key}: expected 0.01 to 86400, found {value}"));
     }
+    let margin = section.static_margin_deg;
+    expect((0.0..=10.0).contains(&margin), format!("static_margin_deg: expected 0 to 10, found {margin}"));
     let header = section.header_bytes;
     expect(
         (512..=1 << 24).contains(&header),
@@ -282,7 +274,27 @@ fn check(section: &Download, project: &Project, table: &LocationTable, problems:
     );
 }
 
-fn place(text: &str) -> Place {
+/// An address that must be of the web, or a problem.
+pub(crate) fn http_url(key: &str, text: &str, problems: &mut Vec<String>) -> Option<Url> {
+    match Url::parse(text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => Some(url),
+        _ => {
+            problems.push(format!("{key}: expected an http(s) address, found `{}`", without_query(text)));
+            None
+        }
+    }
+}
+
+/// A problem if two files would get the same name.
+pub(crate) fn name_twice(key: &str, places: &[Place]) -> Option<String> {
+    let mut names: Vec<String> = places.iter().map(Place::name).collect();
+    names.sort();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
+    Some(format!("{key}: two files are named {}", twice[0]))
+}
+
+/// An address, or else a local path.
+pub(crate) fn place(text: &str) -> Place {
     match Url::parse(text) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) => Place::Remote(url),
         _ => Place::Local(PathBuf::from(text)),
@@ -326,11 +338,11 @@ pub(crate) fn identity_text(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-fn identity<S: Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn identity<S: Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_ref().map(identity_text).serialize(serializer)
 }
 
-fn identity_of_url<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn identity_of_url<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&identity_text(url))
 }
 

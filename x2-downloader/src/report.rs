@@ -94,7 +94,7 @@ impl Summary {
                     totals.failed += 1;
                     *self.reasons.entry(row.reason.clone().unwrap_or_default()).or_default() += 1;
                 }
-                State::Superseded => {}
+                State::Superseded | State::Absent => {}
             }
         }
         if let Ok(day) = part.head.day.parse::<NaiveDate>()

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use minicube::run::{Ctx, Failure, Finish, Run, human_bytes};
-use minicube::{NaiveDate, Outcome, plan_hash, write_atomic};
+use minicube::{Outcome, plan_hash, write_atomic};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
-use url::Url;
 
 use crate::Error;
 use crate::estimate::Estimate;
@@ -22,7 +21,7 @@ use crate::source::catalogue::find_scenes;
 use crate::source::files::{Folder, Format, want_of};
 use crate::source::revisit::Completeness;
 use crate::source::scenes::Scene;
-use crate::source::{era5, sentinel2, smap};
+use crate::source::{era5, era5_zarr, sentinel2, smap};
 
 /// How a unit ended, and the bytes of blocks and files that this run fetched for it.
 pub(crate) struct Unit {
@@ -39,8 +38,9 @@ impl Unit {
 /// One thing to fetch.
 enum Job {
     Scene(Arc<TilePlan>, Box<Scene>),
-    SmapDay(Url, NaiveDate),
+    SmapDay(smap::SmapDay),
     Era5,
+    Era5Month(era5_zarr::Month),
     Rasters(&'static str, Vec<Place>),
 }
 
@@ -219,11 +219,14 @@ async fn jobs(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> Result
             });
         }
     }
-    if let Some(listing) = &plan.smap {
-        jobs.extend(mine(&days(plan), ctx).into_iter().map(|day| Job::SmapDay(listing.clone(), *day)));
+    if let Some(smap) = &plan.smap {
+        match smap::days(http, plan, smap, refresh).await? {
+            Ok(days) => jobs.extend(mine(&days, ctx).into_iter().cloned().map(Job::SmapDay)),
+            Err(failed) => units.push(failed),
+        }
     }
     if ctx.mine(0) {
-        if plan.era5_listing.is_some() || !plan.era5.is_empty() {
+        if plan.era5.as_ref().is_some_and(|era5| era5.has_files()) {
             jobs.push(Job::Era5);
         }
         for (name, places) in [("dem", &plan.dem), ("landcover", &plan.landcover)] {
@@ -232,6 +235,10 @@ async fn jobs(http: &Arc<Http>, plan: &Plan, ctx: &Ctx, refresh: bool) -> Result
             }
         }
     }
+    // Last: of months one is fetched at a time, and those that wait would keep others from their turn.
+    if let Some(zarr) = plan.era5.as_ref().and_then(|era5| era5.zarr.as_ref()) {
+        jobs.extend(mine(&era5_zarr::months(plan, zarr), ctx).into_iter().cloned().map(Job::Era5Month));
+    }
     Ok(Found { jobs, units, passes })
 }
 
@@ -239,13 +246,24 @@ impl Job {
     async fn fetch(self, http: &Arc<Http>, plan: &Plan) -> Result<Unit, Error> {
         match self {
             Job::Scene(tile, scene) => sentinel2::fetch_scene(http, plan, &tile, &scene).await,
-            Job::SmapDay(listing, day) => smap::fetch_day(http, plan, &listing, day).await,
-            Job::Era5 => era5::fetch(http, plan).await,
+            Job::SmapDay(day) => smap::fetch_day(http, &plan.project.raw(), &day).await,
+            Job::Era5 => match &plan.era5 {
+                Some(era5) => era5::fetch(http, plan, era5).await,
+                None => Ok(Unit::skipped("era5", "is not wanted")),
+            },
+            Job::Era5Month(month) => era5_zarr::fetch_month(http, &plan.project.raw(), &month).await,
             Job::Rasters(source, places) => {
                 let raw = plan.project.raw();
-                let (unit, folder) = (source.to_owned(), source.to_owned());
-                let unit =
-                    Folder { source, unit, folder, day: String::new(), format: Format::Any, raw: &raw };
+                let unit = Folder {
+                    source,
+                    unit: source.to_owned(),
+                    folder: source.to_owned(),
+                    part: source.to_owned(),
+                    day: String::new(),
+                    format: Format::Any,
+                    wanted: None,
+                    raw: &raw,
+                };
                 let want = want_of(&places);
                 if unit.is_complete(&want) {
                     return Ok(Unit::skipped(source, "was complete"));
@@ -258,14 +276,6 @@ impl Job {
 
 pub(crate) fn mine<'a, T>(all: &'a [T], ctx: &Ctx) -> Vec<&'a T> {
     all.iter().enumerate().filter(|(index, _)| ctx.mine(*index)).map(|(_, one)| one).collect()
-}
-
-/// Days of the project on which there can be SMAP granules.
-pub(crate) fn days(plan: &Plan) -> Vec<NaiveDate> {
-    const FIRST_DAY_OF_SMAP: (i32, u32, u32) = (2015, 3, 31);
-    let (year, month, day) = FIRST_DAY_OF_SMAP;
-    let first = NaiveDate::from_ymd_opt(year, month, day).map_or(plan.first, |start| plan.first.max(start));
-    first.iter_days().take_while(|day| *day <= plan.last).collect()
 }
 
 /// The note that a plan was fetched completely, so that nothing has to be asked again.
@@ -302,7 +312,7 @@ fn unit_names(plan: &Plan, ctx: &Ctx) -> Vec<String> {
         mine(&plan.tiles, ctx).into_iter().map(|tile| format!("s2 {}", tile.id)).collect();
     let wanted = [
         ("smap", plan.smap.is_some()),
-        ("era5", plan.era5_listing.is_some() || !plan.era5.is_empty()),
+        ("era5", plan.era5.is_some()),
         ("dem", !plan.dem.is_empty()),
         ("landcover", !plan.landcover.is_empty()),
     ];

@@ -48,8 +48,8 @@ fn project(server: &TestServer) -> TestProject {
     fs::write(&dem, b"II*\0 elevation").unwrap();
     let base = &server.base;
     project.set_download(&format!(
-        "assets = []\nretries = 3\nsmap = {{ listing = \"{base}/smap\" }}\nera5 = {{ listing = \"{base}/era5\" }}\n\
-         dem = [{dem:?}]\nlandcover = [\"{base}/landcover.tif\"]"
+        "assets = []\nretries = 3\nsmap = {{ listing = \"{base}/smap\", keep_whole = true }}\n\
+         era5 = {{ listing = \"{base}/era5\" }}\ndem = [{dem:?}]\nlandcover = [\"{base}/landcover.tif\"]"
     ));
     project
 }

@@ -145,11 +145,13 @@ impl Http {
 
     /// A small document, whole.
     pub(crate) async fn get(&self, url: &Url) -> Result<Answer, Stop> {
-        self.get_with(url, HeaderMap::new()).await
+        self.get_with(url, &[]).await
     }
 
-    /// As [`Http::get`], with more request headers.
-    pub(crate) async fn get_with(&self, url: &Url, headers: HeaderMap) -> Result<Answer, Stop> {
+    /// As [`Http::get`], with more request headers; names are lower-case.
+    pub(crate) async fn get_with(&self, url: &Url, headers: &[(&'static str, &str)]) -> Result<Answer, Stop> {
+        let named = headers.iter().map(|(name, value)| header(HeaderName::from_static(name), value));
+        let headers = named.flatten().filter_map(|(name, value)| Some((name?, value))).collect();
         self.document(url, &Ask { method: Method::GET, headers, body: None, timeout: self.timeout() }).await
     }
 

@@ -1,8 +1,9 @@
-//! ERA5: NetCDF files, named or from a listing.
+//! ERA5 and its like: NetCDF files, named or from a listing.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::era5_config::Era5Plan;
 use super::files::{Folder, Format, want_of};
 use super::listing;
 use crate::Error;
@@ -14,24 +15,26 @@ use crate::run::Unit;
 ///
 /// # Errors
 /// Only what stops the whole run.
-pub(crate) async fn fetch(http: &Arc<Http>, plan: &Plan) -> Result<Unit, Error> {
+pub(crate) async fn fetch(http: &Arc<Http>, plan: &Plan, era5: &Era5Plan) -> Result<Unit, Error> {
     let raw = plan.project.raw();
     let (source, name) = ("era5", "era5".to_owned());
     let unit = Folder {
         source,
         unit: name.clone(),
-        folder: name,
+        folder: name.clone(),
+        part: name,
         day: String::new(),
         format: Format::NetCdf,
+        wanted: None,
         raw: &raw,
     };
-    let mut places = plan.era5.clone();
+    let mut places = era5.files.clone();
     let years = plan.project.years[0]..=plan.project.years[1];
-    let want = minicube::plan_hash(&(want_of(&places), plan.era5_listing.is_some(), &plan.project.years));
+    let want = minicube::plan_hash(&(want_of(&places), era5.listing.is_some(), &plan.project.years));
     if unit.is_complete(&want) {
         return Ok(Unit::skipped("era5", "was complete"));
     }
-    if let Some(url) = &plan.era5_listing {
+    if let Some(url) = &era5.listing {
         let mut url = url.clone();
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));

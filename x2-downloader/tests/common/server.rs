@@ -13,6 +13,8 @@ pub struct Request {
     pub target: String,
     pub range: Option<(usize, usize)>,
     pub authorization: Option<String>,
+    /// All headers, names in lower case.
+    pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
@@ -98,7 +100,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut range, mut authorization) = (0, None, None);
+    let (mut length, mut range, mut authorization, mut headers) = (0, None, None, Vec::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
@@ -112,10 +114,12 @@ fn read(stream: &TcpStream) -> Option<Request> {
             }
             _ => {}
         }
+        headers.push((name.to_lowercase(), value.to_owned()));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, target, range, authorization, body: String::from_utf8_lossy(&body).into() })
+    let body = String::from_utf8_lossy(&body).into();
+    Some(Request { method, target, range, authorization, headers, body })
 }
 
 fn write(mut stream: TcpStream, response: Response) {
