@@ -63,6 +63,14 @@ pub enum Error {
     /// The network runtime or client could not be set up.
     #[error("the network client could not be set up: {0}")]
     Setup(String),
+    /// Pixels of a stored file could not be read.
+    #[error("{path}: {reason}", path = path.display())]
+    Pixels {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        reason: String,
+    },
     /// The ledger could not be read or written.
     #[error("{path}: {reason}", path = path.display())]
     Ledger {
@@ -94,6 +102,9 @@ impl Error {
                     .into()
             }
             Error::Setup(_) => return None,
+            Error::Pixels { .. } => {
+                "`x2-downloader verify` tells what is stored, the ledger what was fetched".into()
+            }
             Error::Ledger { .. } => "delete the file and run the downloader again, it is rebuilt".into(),
         })
     }

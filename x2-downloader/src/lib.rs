@@ -18,6 +18,7 @@ mod standing;
 mod tiff;
 mod verify;
 mod whole_file;
+mod window;
 
 pub use config::{Bearer, Download, Mode, SasConfig};
 pub use error::Error;
@@ -28,3 +29,4 @@ pub use run::run;
 pub use source::era5_config::{Era5, Era5Plan, ZarrPlan};
 pub use source::smap_config::{Smap, SmapPlan, SmapSource};
 pub use verify::{status, verify};
+pub use window::read_window;

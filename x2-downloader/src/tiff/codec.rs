@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn differences_are_added_up_in_either_byte_order() {
         // 10, 13, 11 as differences 10, +3, −2; the rest of the row repeats 11.
-        let mut row = vec![0_u16; 16];
+        let mut row = [0_u16; 16];
         row[..3].copy_from_slice(&[10, 3, 65_534]);
         let rows = |to: fn(u16) -> [u8; 2]| -> Vec<u8> {
             (0..16).flat_map(|_| row.iter().flat_map(|&v| to(v)).collect::<Vec<u8>>()).collect()

@@ -19,6 +19,12 @@ pub struct Image {
     pub predictor: u16,
     /// Blocks that the file leaves out.
     pub absent: Vec<usize>,
+    /// 8: deflate, 5: LZW, 50000: Zstandard, 1: none.
+    pub compression: u16,
+    /// Strips of `block` rows instead of blocks.
+    pub strips: bool,
+    /// Bands, all the same, in separate planes.
+    pub planes: usize,
 }
 
 impl Image {
@@ -27,7 +33,22 @@ impl Image {
         let (pixel, origin) = (minicube::TILE_SIZE_M / size as f64, (tile.origin.x, tile.origin.y));
         let epsg = tile.epsg.0 as u16;
         let (big_endian, big_tiff, predictor, absent) = (false, false, 1, vec![]);
-        Image { size, block, bits, pixel, origin, epsg, big_endian, big_tiff, predictor, absent }
+        let (compression, strips, planes) = (8, false, 1);
+        Image {
+            size,
+            block,
+            bits,
+            pixel,
+            origin,
+            epsg,
+            big_endian,
+            big_tiff,
+            predictor,
+            absent,
+            compression,
+            strips,
+            planes,
+        }
     }
 
     fn number(&self, value: u64, size: usize) -> Vec<u8> {
@@ -40,33 +61,46 @@ impl Image {
 
     /// The file, its pixels by (row, column), blocks in row-major order at the end.
     pub fn write(&self, pixel: impl Fn(usize, usize) -> u16) -> Vec<u8> {
-        let across = self.size.div_ceil(self.block);
-        let blocks: Vec<Vec<u8>> = (0..across * across)
+        let down = self.size.div_ceil(self.block);
+        let across = if self.strips { 1 } else { down };
+        let plane: Vec<Vec<u8>> = (0..across * down)
             .map(|block| if self.absent.contains(&block) { vec![] } else { self.pack(block, across, &pixel) })
             .collect();
+        let blocks = vec![plane; self.planes].concat();
         let mut tags: Vec<(u16, u16, Vec<u8>)> = Vec::new();
         let mut short = |id: u16, value: usize| tags.push((id, 3, self.number(value as u64, 2)));
-        for (id, value) in
-            [(256, self.size), (257, self.size), (258, usize::from(self.bits)), (259, 8), (262, 1)]
-        {
+        for (id, value) in [
+            (256, self.size),
+            (257, self.size),
+            (258, usize::from(self.bits)),
+            (259, self.compression.into()),
+            (262, 1),
+        ] {
             short(id, value);
         }
-        for (id, value) in
-            [(277, 1), (317, usize::from(self.predictor)), (322, self.block), (323, self.block)]
-        {
-            short(id, value);
+        short(277, self.planes);
+        let (offsets_id, lengths_id) = if self.strips { (273, 279) } else { (324, 325) };
+        if self.strips {
+            short(278, self.block);
+        }
+        short(284, if self.planes > 1 { 2 } else { 1 });
+        short(317, self.predictor.into());
+        if !self.strips {
+            short(322, self.block);
+            short(323, self.block);
         }
         let floats =
             |values: &[f64]| values.iter().flat_map(|v| self.number(v.to_bits(), 8)).collect::<Vec<u8>>();
         let (word, word_kind) = if self.big_tiff { (8, 16) } else { (4, 4) };
-        tags.push((324, word_kind, vec![0; word * blocks.len()]));
+        tags.push((offsets_id, word_kind, vec![0; word * blocks.len()]));
         let lengths = blocks.iter().flat_map(|b| self.number(b.len() as u64, word)).collect();
-        tags.push((325, word_kind, lengths));
+        tags.push((lengths_id, word_kind, lengths));
         tags.push((33550, 12, floats(&[self.pixel, self.pixel, 0.0])));
         tags.push((33922, 12, floats(&[0.0, 0.0, 0.0, self.origin.0, self.origin.1, 0.0])));
         let keys = [1, 1, 0, 2, 1025, 0, 1, 1, 3072, 0, 1, u64::from(self.epsg)];
         tags.push((34735, 3, keys.iter().flat_map(|v| self.number(*v, 2)).collect()));
         tags.push((42113, 2, b"0\0".to_vec()));
+        tags.sort_by_key(|tag| tag.0);
         let mut at = self.directory(&tags).len() as u64;
         let offsets = blocks.iter().flat_map(|block| {
             let offset = if block.is_empty() { 0 } else { at };
@@ -74,7 +108,7 @@ impl Image {
             self.number(offset, word)
         });
         let offsets: Vec<u8> = offsets.collect();
-        tags.iter_mut().filter(|tag| tag.0 == 324).for_each(|tag| tag.2.clone_from(&offsets));
+        tags.iter_mut().filter(|tag| tag.0 == offsets_id).for_each(|tag| tag.2.clone_from(&offsets));
         [self.directory(&tags), blocks.concat()].concat()
     }
 
@@ -120,18 +154,31 @@ impl Image {
 
     fn pack(&self, block: usize, across: usize, pixel: &impl Fn(usize, usize) -> u16) -> Vec<u8> {
         let (top, left) = (block / across * self.block, block % across * self.block);
-        let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
-        for row in top..top + self.block {
+        let width = if self.strips { self.size } else { self.block };
+        let bottom = if self.strips { (top + self.block).min(self.size) } else { top + self.block };
+        let mut pixels = Vec::new();
+        for row in top..bottom {
             let mut before = 0;
-            for col in left..left + self.block {
+            for col in left..left + width {
                 let value = if row < self.size && col < self.size { pixel(row, col) } else { 0 };
                 let stored = if self.predictor == 2 { value.wrapping_sub(before) } else { value };
                 before = value;
                 let stored = u64::from(stored) & ((1 << self.bits) - 1);
-                encoder.write_all(&self.number(stored, usize::from(self.bits / 8))).unwrap();
+                pixels.extend(self.number(stored, usize::from(self.bits / 8)));
             }
         }
-        encoder.finish().unwrap()
+        match self.compression {
+            1 => pixels,
+            5 => weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
+                .encode(&pixels)
+                .unwrap(),
+            50000 => zstd::bulk::compress(&pixels, 1).unwrap(),
+            _ => {
+                let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
+                encoder.write_all(&pixels).unwrap();
+                encoder.finish().unwrap()
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -25,11 +26,13 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Send only so many bytes of the body, then close.
     pub cut: Option<usize>,
+    /// Wait so long before closing.
+    pub hold: Duration,
 }
 
 impl Response {
     pub fn ok(body: impl Into<Vec<u8>>) -> Response {
-        Response { status: 200, headers: Vec::new(), body: body.into(), cut: None }
+        Response { status: 200, headers: Vec::new(), body: body.into(), cut: None, hold: Duration::ZERO }
     }
 
     pub fn status(status: u16) -> Response {
@@ -133,4 +136,5 @@ fn write(mut stream: TcpStream, response: Response) {
     // The client may have gone away.
     let _ =
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
+    std::thread::sleep(response.hold);
 }
