@@ -1,20 +1,25 @@
 //! Files over HTTP: ranges, validators, and listings of folders.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures::stream;
 
-/// Answers a request for a file: the whole of it or the range asked for, with validators. `tag` is the entity tag with its
-/// quotes.
+use crate::rope::Rope;
+
+/// Answers a request for a file: the whole of it or the range asked for, with validators, and the length of the body that
+/// is sent. `tag` is the entity tag with its quotes.
 pub(crate) fn file_answer(
     path: &str,
     tag: &str,
-    bytes: &Bytes,
+    rope: &Rope,
     method: &Method,
     headers: &HeaderMap,
-) -> Response {
-    let total = bytes.len();
+) -> (Response, usize) {
+    let total = rope.len();
     let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let common = [
         (header::ETAG, tag.to_owned()),
@@ -24,30 +29,39 @@ pub(crate) fn file_answer(
     ];
     let named = |value: &str| value == "*" || value.split(',').any(|one| one.trim() == tag);
     if asked(header::IF_MATCH).is_some_and(|value| !named(value)) {
-        return (StatusCode::PRECONDITION_FAILED, common).into_response();
+        return ((StatusCode::PRECONDITION_FAILED, common).into_response(), 0);
     }
     if asked(header::IF_NONE_MATCH).is_some_and(named) {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
+        return ((StatusCode::NOT_MODIFIED, common).into_response(), 0);
     }
     let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|value| value == tag));
-    let (status, body, content_range) = match range.map_or(Asked::Whole, |range| parse_range(range, total)) {
-        Asked::Whole => (StatusCode::OK, bytes.clone(), None),
-        Asked::Part(first, last) => (
-            StatusCode::PARTIAL_CONTENT,
-            bytes.slice(first..=last),
-            Some(format!("bytes {first}-{last}/{total}")),
-        ),
-        Asked::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{total}"))),
+    let (status, (start, end), content_range) = match range.map_or(Asked::Whole, |r| parse_range(r, total)) {
+        Asked::Whole => (StatusCode::OK, (0, total), None),
+        Asked::Part(first, last) => {
+            (StatusCode::PARTIAL_CONTENT, (first, last + 1), Some(format!("bytes {first}-{last}/{total}")))
+        }
+        Asked::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, (0, 0), Some(format!("bytes */{total}"))),
     };
-    let length = body.len();
-    let body = if *method == Method::HEAD { Body::empty() } else { Body::from(body) };
+    let (body, sent) = if *method == Method::HEAD {
+        (Body::empty(), 0)
+    } else {
+        (body_of(rope.slice(start, end)), end - start)
+    };
     let mut response = (status, common, body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.insert(header::CONTENT_LENGTH, (end - start).into());
     if let Some(value) = content_range.and_then(|range| range.parse().ok()) {
         headers.insert(header::CONTENT_RANGE, value);
     }
-    response
+    (response, sent)
+}
+
+/// Pieces one after the other, as they are.
+fn body_of(mut pieces: Vec<Bytes>) -> Body {
+    match pieces.len() {
+        0 | 1 => Body::from(pieces.pop().unwrap_or_default()),
+        _ => Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<Bytes, Infallible>))),
+    }
 }
 
 /// What part of a file a Range header asks for.

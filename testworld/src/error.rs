@@ -71,7 +71,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Faults { .. } => Some(
-                "write e.g. 503=0.05,429=0.02,truncate=0.01,tries=2; see `testworld serve --help` for the names",
+                "write e.g. 503=0.05,truncate=0.01,tries=2,gone=/red.tif; see `testworld serve --help` for the names",
             ),
             Error::Listen { .. } => Some("choose another port, or --port 0 for any free one"),
             Error::Io { .. } => Some("check that the folder exists and can be written"),

@@ -51,7 +51,8 @@ impl Fault {
 }
 
 /// How often which fault strikes. Written as `503=0.05,truncate=0.01,tries=2`: shares of the distinct requests
-/// (method, path, query, range, body), each of which fails its first `tries` (1) times.
+/// (method, path, query, range, body; tokens left out), each of which fails its first `tries` (1) times. `gone=TEXT` and
+/// `token_s=N` stand beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultSpec {
     /// Share of distinct requests, 0 to 1, by fault.
@@ -60,11 +61,28 @@ pub struct FaultSpec {
     pub tries: u32,
     /// How long a stalled answer stays silent.
     pub stall: Duration,
+    /// `gone`, once for each text: files whose path contains it answer 404 for ever.
+    pub gone: Vec<String>,
+    /// `token_s`: how long a token holds without which no Sentinel-2 file is served.
+    pub token: Option<Duration>,
+}
+
+impl FaultSpec {
+    /// Whether every request is answered as it should.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shares.is_empty() && self.gone.is_empty() && self.token.is_none()
+    }
 }
 
 impl Default for FaultSpec {
     fn default() -> Self {
-        Self { shares: BTreeMap::new(), tries: 1, stall: Duration::from_secs(30) }
+        Self {
+            shares: BTreeMap::new(),
+            tries: 1,
+            stall: Duration::from_secs(30),
+            gone: Vec::new(),
+            token: None,
+        }
     }
 }
 
@@ -76,7 +94,14 @@ impl FromStr for FaultSpec {
         for part in spec.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let wrong = |reason: String| Error::Faults { part: part.to_owned(), reason };
             let (name, value) =
-                part.split_once('=').ok_or_else(|| wrong("expected name=number".to_owned()))?;
+                part.split_once('=').ok_or_else(|| wrong("expected name=value".to_owned()))?;
+            if name == "gone" {
+                if value.is_empty() {
+                    return Err(wrong("expected a part of a path".to_owned()));
+                }
+                faults.gone.push(value.to_owned());
+                continue;
+            }
             let number: f64 = value.parse().map_err(|_| wrong(format!("`{value}` is not a number")))?;
             let whole = || -> Result<u32, Error> {
                 (number.fract() == 0.0 && (0.0..=1e6).contains(&number))
@@ -85,6 +110,9 @@ impl FromStr for FaultSpec {
             };
             match (name, Fault::ALL.iter().find(|(_, known)| *known == name)) {
                 ("tries", _) => faults.tries = whole()?,
+                ("token_s", _) => {
+                    faults.token = Some(whole()?).filter(|n| *n > 0).map(|n| Duration::from_secs(n.into()));
+                }
                 ("stall_s", _) => faults.stall = Duration::from_secs_f64(number.clamp(0.0, 3600.0)),
                 (_, Some(_)) if !(0.0..=1.0).contains(&number) => {
                     return Err(wrong("expected a share from 0 to 1".to_owned()));
@@ -94,7 +122,8 @@ impl FromStr for FaultSpec {
                 }
                 (_, None) => {
                     let names: Vec<&str> = Fault::ALL.iter().map(|(_, name)| *name).collect();
-                    return Err(wrong(format!("expected one of {}, tries, stall_s", names.join(", "))));
+                    let others = "tries, stall_s, token_s, gone";
+                    return Err(wrong(format!("expected one of {}, {others}", names.join(", "))));
                 }
             }
         }
@@ -154,10 +183,20 @@ mod tests {
         let spec: FaultSpec = "503=0.05, truncate=0.5,tries=2,stall_s=0.1".parse().unwrap();
         assert_eq!(spec.shares[&Fault::Unavailable], 0.05);
         assert_eq!((spec.tries, spec.stall), (2, Duration::from_millis(100)));
-        for wrong in ["503", "503=x", "504=0.1", "503=1.5", "tries=0.5"] {
+        for wrong in ["503", "503=x", "504=0.1", "503=1.5", "tries=0.5", "gone=", "gone", "token_s=0.5"] {
             assert!(wrong.parse::<FaultSpec>().is_err(), "{wrong}");
         }
         assert_eq!("".parse::<FaultSpec>().unwrap(), FaultSpec::default());
+    }
+
+    #[test]
+    fn gone_files_and_tokens_are_read() {
+        let spec: FaultSpec = "gone=/red.tif,503=0.1,gone=20210104,token_s=20".parse().unwrap();
+        assert_eq!(spec.gone, ["/red.tif", "20210104"]);
+        assert_eq!(spec.token, Some(Duration::from_secs(20)));
+        assert_eq!(spec.shares.len(), 1);
+        assert_eq!("token_s=0".parse::<FaultSpec>().unwrap(), FaultSpec::default());
+        assert!(FaultSpec::default().is_idle() && !spec.is_idle());
     }
 
     #[test]

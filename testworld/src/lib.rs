@@ -4,21 +4,26 @@ mod answer;
 mod asset;
 mod cog;
 mod continent;
+mod counters;
 mod diurnal;
 mod ease2;
 mod era5;
 mod error;
 mod faults;
+mod filled;
 mod hash;
 mod huffman;
 mod item;
 mod land;
 mod library;
+mod misbehave;
 mod noise;
 mod polygon;
 mod region;
 mod render;
 mod response;
+mod rope;
+mod sas;
 mod scene;
 mod scratch;
 mod search;
@@ -32,6 +37,7 @@ mod world;
 
 pub use asset::Asset;
 pub use continent::{GlobeRow, continent_climate, continent_elevation, continent_landcover};
+pub use counters::ServeStats;
 pub use error::Error;
 pub use faults::{Fault, FaultSpec};
 pub use region::{Region, Vegetation};
@@ -40,7 +46,7 @@ pub use response::{
     response_temperature,
 };
 pub use scene::{NOISE_LIMIT, REVISIT_DAYS, SUPERSEDED_BIAS, Scene, baseline_change};
-pub use serve::{ServeOptions, ServeStats, Server, serve};
+pub use serve::{ServeOptions, Server, serve};
 pub use weather::Weather;
 pub use world::World;
 

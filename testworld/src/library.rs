@@ -10,8 +10,11 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::asset::Asset;
 use crate::cog::{Crs, Layout, Window, encode};
+use crate::filled::filled;
+use crate::hash::{mix, text};
 use crate::item::asset_path;
-use crate::land::{WINDOW_OFFSET_M, WINDOW_PX};
+use crate::land::{WINDOW_OFFSET_M, WINDOW_PX, WINDOW_SIZE_M};
+use crate::rope::Rope;
 use crate::scene::Scene;
 use crate::sky::{SKY_PX, Sky, sky};
 use crate::smap::{PRODUCT, Template};
@@ -51,10 +54,11 @@ pub(crate) struct Library {
     skies: Mutex<VecDeque<(String, Arc<OnceLock<Sky>>)>>,
     smap: OnceLock<Template>,
     makers: Semaphore,
+    fill: bool,
 }
 
 impl Library {
-    pub(crate) fn new(world: World, cache: Option<PathBuf>, memory_bytes: usize) -> Self {
+    pub(crate) fn new(world: World, cache: Option<PathBuf>, memory_bytes: usize, fill: bool) -> Self {
         let folder = cache.map(|dir| dir.join(format!("testworld-{CONTENT_VERSION}-{}", world.seed())));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -64,6 +68,7 @@ impl Library {
             skies: Mutex::default(),
             smap: OnceLock::new(),
             makers: Semaphore::new(cores),
+            fill,
         }
     }
 
@@ -126,17 +131,46 @@ impl Library {
     }
 
     /// The bytes of a file. Made once, however many ask at the same time.
-    pub(crate) async fn bytes(self: &Arc<Self>, path: &str, source: Source) -> Result<Bytes, Error> {
+    pub(crate) async fn file(self: &Arc<Self>, path: &str, source: &Source) -> Result<Rope, Error> {
         match source {
-            Source::Text(text) => return Ok(Bytes::from_static(text.as_bytes())),
+            Source::Text(text) => return Ok(Bytes::from_static(text.as_bytes()).into()),
             // Granules are made faster than they are remembered.
-            Source::Smap(..) => return self.make(path, source).await,
+            Source::Smap(..) => return Ok(self.make(path, source.clone()).await?.into()),
             _ => {}
         }
         let cell = lock(&self.memory).cell(path);
-        let bytes = cell.get_or_try_init(|| self.make(path, source)).await?.clone();
-        lock(&self.memory).settle(path, bytes.len());
-        Ok(bytes)
+        let made = || async {
+            let bytes = self.make(path, source.clone()).await?;
+            match self.fills(source) {
+                Some(asset) => self.filled(path, asset, &bytes),
+                None => Ok(bytes.into()),
+            }
+        };
+        let rope = cell.get_or_try_init(made).await?.clone();
+        lock(&self.memory).settle(path, rope.held());
+        Ok(rope)
+    }
+
+    /// The entity tag of a file, with its quotes: another one where a tile is filled.
+    pub(crate) fn tag(&self, path: &str, source: &Source, rope: &Rope) -> String {
+        let form = text(if self.fills(source).is_some() { "filled" } else { "" });
+        format!("\"{:016x}\"", mix(self.world.seed(), &[text(path), rope.len() as u64, form]))
+    }
+
+    /// The asset of a file whose blocks are repeated over the whole tile.
+    fn fills(&self, source: &Source) -> Option<Asset> {
+        match source {
+            Source::Cog(_, asset) if self.fill => Some(*asset),
+            _ => None,
+        }
+    }
+
+    fn filled(&self, path: &str, asset: Asset, cog: &Bytes) -> Result<Rope, Error> {
+        let pixels = |metres: f64| (metres / asset.resolution_m()) as usize;
+        filled(cog, pixels(WINDOW_OFFSET_M), pixels(WINDOW_SIZE_M)).ok_or_else(|| Error::Inconsistent {
+            name: path.to_owned(),
+            reason: "its directories do not lead to its blocks".to_owned(),
+        })
     }
 
     async fn make(self: &Arc<Self>, path: &str, source: Source) -> Result<Bytes, Error> {
@@ -242,13 +276,13 @@ struct Memory {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    cell: Arc<OnceCell<Bytes>>,
+    cell: Arc<OnceCell<Rope>>,
     bytes: usize,
     used: u64,
 }
 
 impl Memory {
-    fn cell(&mut self, path: &str) -> Arc<OnceCell<Bytes>> {
+    fn cell(&mut self, path: &str) -> Arc<OnceCell<Rope>> {
         self.clock += 1;
         let file = self.files.entry(path.to_owned()).or_default();
         file.used = self.clock;

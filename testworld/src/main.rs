@@ -27,7 +27,9 @@ enum Command {
         #[arg(long, default_value_t = 42)]
         seed: u64,
         /// Shares of requests that fail on purpose: 503, 429, truncate, stall, reset, wrong_length, corrupt, expire,
-        /// page2_500; and tries (how often each fails, 1), stall_s (30). Example: 503=0.05,truncate=0.01,tries=2
+        /// page2_500; and tries (how often each fails, 1), stall_s (30). Also gone=TEXT (files with TEXT in their path
+        /// answer 404 for ever; may be repeated) and token_s=N (Sentinel-2 files need a token of /sas/token/, which
+        /// holds N seconds). Example: 503=0.05,truncate=0.01,tries=2,gone=/20210103/,token_s=60
         #[arg(long, value_name = "SPEC", default_value = "")]
         faults: String,
         /// Milliseconds to wait before every answer.
@@ -36,6 +38,12 @@ enum Command {
         /// Folder that keeps every file made.
         #[arg(long, value_name = "DIR")]
         cache: Option<PathBuf>,
+        /// Megabytes of files kept in memory.
+        #[arg(long, default_value_t = 256)]
+        memory_mb: usize,
+        /// Full tiles: the active window's pixels are repeated over the whole tile.
+        #[arg(long)]
+        fill: bool,
     },
 }
 
@@ -52,13 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Error> {
-    let Command::Serve { port, seed, faults, latency_ms, cache } = command;
+    let Command::Serve { port, seed, faults, latency_ms, cache, memory_mb, fill } = command;
     let options = ServeOptions {
         port,
         faults: faults.parse::<FaultSpec>()?,
         latency: Duration::from_millis(latency_ms),
         cache,
-        ..ServeOptions::default()
+        memory_bytes: memory_mb << 20,
+        fill,
     };
     let server = serve(World::new(seed)?, options)?;
     let mut out = std::io::stdout();

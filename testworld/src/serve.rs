@@ -1,37 +1,35 @@
-//! The HTTP server: routes, counters, faults.
+//! The HTTP server: options, routes and their answers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::answer::{file_answer, listing};
-use crate::faults::{Fault, FaultPlan, FaultSpec};
-use crate::hash::{mix, text};
+use crate::counters::{Counters, FileBody, ServeStats};
+use crate::faults::{FaultPlan, FaultSpec};
 use crate::item::{COLLECTION, collection, item};
 use crate::library::{Entry, Library};
+use crate::misbehave::misbehave;
+use crate::sas;
 use crate::search::{Verb, from_query, search};
 use crate::world::World;
 use crate::{Error, Region};
 
-const LARGEST_REQUEST: usize = 4 << 20;
-
 /// Address of the counters.
-const STATS: &str = "/stats";
+pub(crate) const STATS: &str = "/stats";
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -46,6 +44,9 @@ pub struct ServeOptions {
     pub cache: Option<PathBuf>,
     /// Bytes of files kept in memory.
     pub memory_bytes: usize,
+    /// Whether Sentinel-2 tiles are full: the active window's pixels are repeated over the whole tile, and files have
+    /// the size of real ones.
+    pub fill: bool,
 }
 
 impl Default for ServeOptions {
@@ -56,19 +57,9 @@ impl Default for ServeOptions {
             latency: Duration::ZERO,
             cache: None,
             memory_bytes: 256 << 20,
+            fill: false,
         }
     }
-}
-
-/// What a server has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServeStats {
-    /// Requests received.
-    pub requests: u64,
-    /// Bytes of files in answers (ranges counted as sent, without headers).
-    pub file_bytes: u64,
-    /// Answers that were made to fail.
-    pub faults: u64,
 }
 
 /// A running server; it stops when dropped.
@@ -119,31 +110,15 @@ impl Drop for Server {
     }
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    requests: AtomicU64,
-    file_bytes: AtomicU64,
-    faults: AtomicU64,
-}
-
-impl Counters {
-    fn read(&self) -> ServeStats {
-        ServeStats {
-            requests: self.requests.load(Ordering::Relaxed),
-            file_bytes: self.file_bytes.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
-        }
-    }
-}
-
+/// What all requests share.
 #[derive(Debug)]
-struct Shared {
-    world: World,
+pub(crate) struct Shared {
+    pub(crate) world: World,
+    pub(crate) faults: FaultPlan,
+    pub(crate) latency: Duration,
+    pub(crate) counters: Arc<Counters>,
     library: Arc<Library>,
-    faults: FaultPlan,
-    latency: Duration,
     base_url: String,
-    counters: Counters,
 }
 
 /// Serves a world on 127.0.0.1 from threads of its own; usable from code with or without a runtime.
@@ -158,11 +133,11 @@ pub fn serve(world: World, options: ServeOptions) -> Result<Server, Error> {
     let base_url = format!("http://{}", listener.local_addr().map_err(failed)?);
     let shared = Arc::new(Shared {
         faults: FaultPlan::new(options.faults, world.seed()),
-        library: Arc::new(Library::new(world.clone(), options.cache, options.memory_bytes)),
+        library: Arc::new(Library::new(world.clone(), options.cache, options.memory_bytes, options.fill)),
         world,
         latency: options.latency,
         base_url: base_url.clone(),
-        counters: Counters::default(),
+        counters: Arc::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -215,6 +190,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(index))
         .route(STATS, get(stats))
+        .route("/sas/token/{*name}", get(token))
         .route("/stac", get(landing))
         .route("/stac/", get(landing))
         .route("/stac/conformance", get(|| async { Json(json!({ "conformsTo": CONFORMANCE })) }))
@@ -252,8 +228,22 @@ async fn index(State(app): App) -> Response {
 
 /// The counters since the start, without the questions for them.
 async fn stats(State(app): App) -> Json<Value> {
-    let ServeStats { requests, file_bytes, faults } = app.counters.read();
-    Json(json!({ "requests": requests, "file_bytes": file_bytes, "faults": faults }))
+    let ServeStats { requests, file_bytes, sent_bytes, faults, busy } = app.counters.read();
+    Json(json!({
+        "requests": requests,
+        "file_bytes": file_bytes,
+        "sent_bytes": sent_bytes,
+        "faults": faults,
+        "busy_s": busy.as_secs_f64(),
+    }))
+}
+
+/// A token for the signed folder, whatever it is asked for.
+async fn token(State(app): App) -> Response {
+    match app.faults.spec.token {
+        Some(lifetime) => Json(sas::issue(app.world.seed(), Utc::now(), lifetime)).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "this server needs no tokens"),
+    }
 }
 
 async fn landing(State(app): App) -> Json<Value> {
@@ -353,106 +343,19 @@ async fn file(State(app): App, method: Method, uri: Uri, headers: HeaderMap) -> 
             (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, format!("/{path}/"))]).into_response()
         }
         Some(Entry::Folder(names)) => html(listing(path, &names)),
-        Some(Entry::File(source)) => match app.library.bytes(path, source).await {
-            Ok(bytes) => {
-                let tag = format!("\"{:016x}\"", mix(app.world.seed(), &[text(path), bytes.len() as u64]));
-                let answer = file_answer(path, &tag, &bytes, &method, &headers);
-                if method == Method::GET {
-                    let length = answer.headers().get(header::CONTENT_LENGTH);
-                    let sent = length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-                    app.counters.file_bytes.fetch_add(sent, Ordering::Relaxed);
+        Some(Entry::File(source)) => match app.library.file(path, &source).await {
+            Ok(rope) => {
+                let tag = app.library.tag(path, &source, &rope);
+                let (mut answer, length) = file_answer(path, &tag, &rope, &method, &headers);
+                app.counters.file(length);
+                if length > 0 {
+                    answer.extensions_mut().insert(FileBody);
                 }
                 answer
             }
             Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
     }
-}
-
-/// Counts, waits, and lets some answers fail.
-async fn misbehave(State(app): App, request: Request, next: Next) -> Response {
-    if request.uri().path() == STATS {
-        return next.run(request).await;
-    }
-    app.counters.requests.fetch_add(1, Ordering::Relaxed);
-    if !app.latency.is_zero() {
-        tokio::time::sleep(app.latency).await;
-    }
-    if app.faults.spec.shares.is_empty() {
-        return next.run(request).await;
-    }
-    let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LARGEST_REQUEST).await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
-    };
-    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
-    let sent = String::from_utf8_lossy(&body);
-    let is_search = parts.uri.path().starts_with("/stac/");
-    let is_later_page =
-        is_search && (sent.contains("\"next\"") || parts.uri.query().is_some_and(|q| q.contains("next=")));
-    let name = format!("{} {} {range} {sent}", parts.method, parts.uri);
-    let is_file = !is_search && !parts.uri.path().ends_with('/');
-    let fault = app.faults.strike(&name, is_file, is_later_page);
-    let request = Request::from_parts(parts, Body::from(body));
-    match fault {
-        None => next.run(request).await,
-        Some(fault) => {
-            app.counters.faults.fetch_add(1, Ordering::Relaxed);
-            fail(&app, fault, request, next).await
-        }
-    }
-}
-
-async fn fail(app: &Shared, fault: Fault, request: Request, next: Next) -> Response {
-    match fault {
-        Fault::Unavailable => problem(StatusCode::SERVICE_UNAVAILABLE, "please reduce your request rate"),
-        Fault::TooManyRequests => {
-            let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests");
-            response.headers_mut().insert(header::RETRY_AFTER, 1.into());
-            response
-        }
-        Fault::Expire => problem(StatusCode::FORBIDDEN, "the signature has expired"),
-        Fault::Page2 => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal server error"),
-        Fault::Truncate | Fault::Stall | Fault::Reset | Fault::WrongLength | Fault::Corrupt => {
-            let (parts, body) = next.run(request).await.into_parts();
-            let Ok(whole) = to_bytes(body, usize::MAX).await else {
-                return problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be read");
-            };
-            let mut parts = parts;
-            if !parts.headers.contains_key(header::CONTENT_LENGTH) {
-                parts.headers.insert(header::CONTENT_LENGTH, whole.len().into());
-            }
-            let half = whole.slice(..whole.len() / 2);
-            let body = match fault {
-                Fault::WrongLength => {
-                    parts.headers.insert(header::CONTENT_LENGTH, half.len().into());
-                    Body::from(half)
-                }
-                Fault::Corrupt => Body::from(corrupted(&whole)),
-                Fault::Stall => broken_off(half, app.faults.spec.stall),
-                Fault::Reset => broken_off(Bytes::new(), Duration::ZERO),
-                _ => broken_off(half, Duration::ZERO),
-            };
-            Response::from_parts(parts, body)
-        }
-    }
-}
-
-/// A body that ends in an error, so that the connection closes before the promised length is reached.
-fn broken_off(sent: Bytes, silence: Duration) -> Body {
-    let end = stream::once(async move {
-        tokio::time::sleep(silence).await;
-        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-    });
-    Body::from_stream(stream::iter([Ok(sent)]).chain(end))
-}
-
-/// Inverts up to 16 bytes in the middle.
-fn corrupted(whole: &Bytes) -> Vec<u8> {
-    let mut bytes = whole.to_vec();
-    let middle = bytes.len() / 2;
-    bytes.iter_mut().skip(middle).take(16).for_each(|byte| *byte = !*byte);
-    bytes
 }
 
 fn html(body: String) -> Response {
@@ -464,7 +367,7 @@ fn geojson(value: Value) -> Response {
 }
 
 /// An error in the form of STAC API.
-fn problem(status: StatusCode, description: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, description: &str) -> Response {
     let code = status.canonical_reason().unwrap_or_default().replace(' ', "");
     (status, Json(json!({ "code": code, "description": description }))).into_response()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testworld::{Region, ServeOptions, Server, World, serve};
 
-use crate::client;
+use crate::{client, get_json};
 
 fn faulty(spec: &str) -> (String, Server) {
     let world = World::new(42).unwrap();
@@ -68,6 +68,65 @@ async fn wrong_bytes_look_right() {
     let right = part(&url).await.unwrap().bytes().await.unwrap();
     assert_eq!(wrong.len(), right.len());
     assert_eq!(wrong.iter().zip(&right).filter(|(a, b)| a != b).count(), 16);
+}
+
+#[tokio::test]
+async fn gone_files_stay_gone_and_others_are_served() {
+    let (url, server) = faulty("gone=/scl.tif,gone=/climate/");
+    for _ in 0..3 {
+        assert_eq!(part(&url).await.unwrap().status(), 404);
+    }
+    assert_eq!(part(&url.replace("scl", "nir08")).await.unwrap().status(), 206);
+    assert_eq!(part(&format!("{}/climate/africa.tif", server.base_url())).await.unwrap().status(), 404);
+    // A folder is not a file.
+    assert_eq!(part(&format!("{}/climate/", server.base_url())).await.unwrap().status(), 200);
+    assert_eq!((server.stats().faults, server.stats().requests), (4, 6));
+}
+
+#[tokio::test]
+async fn tokens_open_files_until_they_expire() {
+    let (url, server) = faulty("token_s=1");
+    assert_eq!(part(&url).await.unwrap().status(), 403);
+    let answer = get_json(&format!("{}/sas/token/sentinel-2-l2a", server.base_url())).await;
+    let token = answer["token"].as_str().unwrap();
+    let signed = format!("{url}?{token}");
+    assert_eq!(part(&signed).await.unwrap().status(), 206);
+    assert_eq!(part(&format!("{url}?{}", token.replace("sig=", "sig=0"))).await.unwrap().status(), 403);
+    let expiry: chrono::DateTime<chrono::Utc> = answer["msft:expiry"].as_str().unwrap().parse().unwrap();
+    let left = (expiry - chrono::Utc::now()).to_std().unwrap();
+    assert!(left <= Duration::from_secs(2), "{left:?}");
+    tokio::time::sleep(left + Duration::from_millis(50)).await;
+    assert_eq!(part(&signed).await.unwrap().status(), 403);
+    // Other files and the catalogue need none, and addresses in it are not signed.
+    assert_eq!(part(&format!("{}/climate/africa.tif", server.base_url())).await.unwrap().status(), 206);
+    let item = get_json(&format!("{}/search?limit=1", server.stac_url())).await;
+    assert!(item["features"][0]["assets"]["red"]["href"].as_str().unwrap().ends_with("/red.tif"));
+    let (_, open) = faulty("");
+    let none = client().get(format!("{}/sas/token/x", open.base_url())).send().await.unwrap();
+    assert_eq!(none.status(), 404);
+}
+
+#[tokio::test]
+async fn a_fault_strikes_once_whatever_the_token() {
+    let (url, server) = faulty("503=1,token_s=60");
+    let sas = format!("{}/sas/token/x", server.base_url());
+    assert_eq!(client().get(&sas).send().await.unwrap().status(), 503);
+    let first = get_json(&sas).await["token"].as_str().unwrap().to_owned();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let second = get_json(&sas).await["token"].as_str().unwrap().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(part(&format!("{url}?{first}")).await.unwrap().status(), 503);
+    assert_eq!(part(&format!("{url}?{second}")).await.unwrap().status(), 206);
+}
+
+#[tokio::test]
+async fn what_was_cut_off_is_not_counted_as_sent() {
+    let (url, server) = faulty("truncate=1");
+    assert!(part(&url).await.unwrap().bytes().await.is_err());
+    let stats = server.stats();
+    assert_eq!((stats.file_bytes, stats.sent_bytes), (1000, 500));
+    part(&url).await.unwrap().bytes().await.unwrap();
+    assert_eq!(server.stats().sent_bytes, 1500);
 }
 
 #[tokio::test]

@@ -183,7 +183,11 @@ async fn the_counters_are_served_and_do_not_count_themselves() {
     let body = get_bytes(&format!("{}/climate/africa.tif", server.base_url())).await;
     let after = get_json(&stats).await;
     assert_eq!(
-        (after["requests"].as_u64(), after["file_bytes"].as_u64()),
-        (Some(1), Some(body.len() as u64))
+        (after["requests"].as_u64(), after["file_bytes"].as_u64(), after["sent_bytes"].as_u64()),
+        (Some(1), Some(body.len() as u64), Some(body.len() as u64))
     );
+    assert!(after["busy_s"].as_f64().unwrap() > 0.0);
+    let head = client().head(format!("{}/climate/africa.tif", server.base_url())).send().await.unwrap();
+    assert_eq!(head.headers()["content-length"], body.len().to_string().as_str());
+    assert_eq!(get_json(&stats).await["sent_bytes"].as_u64(), Some(body.len() as u64));
 }

@@ -6,6 +6,7 @@ mod cli;
 mod cogs;
 mod faults;
 mod files;
+mod filled;
 mod stac;
 
 use testworld::{ServeOptions, Server, World, serve};
