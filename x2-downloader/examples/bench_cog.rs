@@ -111,9 +111,13 @@ fn second(earth: &str, folder: &Path) -> Result<()> {
     let before = stats(earth)?;
     x2_downloader::run(&plan, &Ctx::quiet(2), false)?;
     let after = stats(earth)?;
-    // The search box has grown, so the catalogue is asked once more.
     let requests = counted(&before, &after, "requests");
-    line("cog_second_cube_requests", requests, "requests", "a cube added to the tile, the search included");
+    line(
+        "cog_second_cube_requests",
+        requests,
+        "requests",
+        "another cube of the tile, around another block corner",
+    );
     Ok(())
 }
 

@@ -96,7 +96,8 @@ impl Work {
                     self.put(&file, &old, at)?;
                     self.row(block, &old, State::Reused)
                 }
-                _ => match empty_block(&self.header, block).filter(|_| self.header.span(block).is_none()) {
+                _ if self.header.span(block).is_some() => continue,
+                _ => match empty_block(&self.header, block) {
                     Some(empty) => {
                         self.put(&file, &empty, at)?;
                         self.row(block, &empty, State::Fetched)

@@ -7,7 +7,7 @@ use ndarray::{Array2, s};
 
 use crate::Error;
 use crate::standing::Standing;
-use crate::tiff::{Header, decode_block};
+use crate::tiff::{Header, decode_rows};
 
 /// Reads a window of a stored band of unsigned 16-bit numbers: `[rows, cols]`, row 0 in the north, as stored (0 is "no
 /// data", neither scale nor offset applied).
@@ -36,7 +36,8 @@ pub fn read_window(path: &Path, rows: Range<usize>, cols: Range<usize>) -> Resul
             let block = block_row * header.blocks_across() + block_col;
             let place = || format!("block {block_row},{block_col}");
             let packed = file.block(block).ok_or_else(|| wrong(format!("{} was not fetched", place())))?;
-            let pixels = decode_block(header, block, &packed)
+            let needed = (rows.end - block_row * down).min(down);
+            let pixels = decode_rows(header, block, &packed, needed)
                 .map_err(|reason| wrong(format!("{}: {reason}", place())))?
                 .ok_or_else(|| wrong(format!("compression {} is not read here", header.compression)))?;
             put(header, &pixels, (block_row * down, block_col * across), (&rows, &cols), &mut window);
@@ -53,12 +54,15 @@ fn put(
     (rows, cols): (&Range<usize>, &Range<usize>),
     window: &mut Array2<u16>,
 ) {
-    let from_bytes = if header.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
     let (first, last) = (cols.start.max(left), cols.end.min(left + header.block_width));
     for row in rows.start.max(top)..rows.end.min(top + header.block_height) {
         let line = &pixels[(row - top) * header.row_bytes()..][..header.row_bytes()];
         let (words, _) = line[2 * (first - left)..2 * (last - left)].as_chunks::<2>();
         let mut target = window.slice_mut(s![row - rows.start, first - cols.start..last - cols.start]);
-        target.iter_mut().zip(words).for_each(|(to, word)| *to = from_bytes(*word));
+        if header.big_endian {
+            target.iter_mut().zip(words).for_each(|(to, word)| *to = u16::from_be_bytes(*word));
+        } else {
+            target.iter_mut().zip(words).for_each(|(to, word)| *to = u16::from_le_bytes(*word));
+        }
     }
 }

@@ -42,7 +42,7 @@ struct Duel {
 }
 
 const DUELS: [Duel; 5] = [
-    Duel { name: "cog", package: "x2-downloader", earth: Some(&["--latency-ms", "30"]) },
+    Duel { name: "cog", package: "x2-downloader", earth: Some(&["--latency-ms", "30", "--fill"]) },
     Duel { name: "level2", package: "x4-level2", earth: None },
     Duel { name: "sampler", package: "x1-sampler", earth: None },
     Duel { name: "softdtw", package: "csp", earth: None },

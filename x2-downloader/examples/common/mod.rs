@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use minicube::run::Project;
-use minicube::{Bounds, CellGrid, Epsg, Location, LocationTable, NaiveDate, Split};
+use minicube::{Bounds, CellGrid, Epsg, Location, LocationTable, LonLat, NaiveDate, Split};
 use serde_json::Value;
 use x2_downloader::{Download, Plan};
 
@@ -58,7 +58,7 @@ fn locations(windows: &[(usize, usize)]) -> Vec<Location> {
     windows.iter().enumerate().map(|(index, window)| at(index, window)).collect()
 }
 
-/// A location with these bounds; its outline in degrees is near enough for a search.
+/// A location with these bounds; in degrees it is near enough for a search.
 pub(crate) fn location(index: usize, bounds: Bounds) -> Location {
     let center = bounds.center();
     Location {
@@ -76,7 +76,10 @@ pub(crate) fn location(index: usize, bounds: Bounds) -> Location {
         weight: 1.0,
         split: Split::Train,
         seed: 1,
-        polygon: Vec::new(),
+        // The same for all, so that a cube added later is no new question for the catalogue.
+        polygon: [(26.0, -23.6), (27.1, -23.6), (27.1, -22.6), (26.0, -22.6)]
+            .map(|(lon, lat)| LonLat { lon, lat })
+            .to_vec(),
     }
 }
 

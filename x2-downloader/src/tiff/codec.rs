@@ -5,10 +5,10 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use libdeflater::{DecompressionError, Decompressor};
 use weezl::{BitOrder, LzwStatus};
 
 use super::Header;
+use super::inflate::{Fault, Inflater};
 
 const NONE: u16 = 1;
 const LZW: u16 = 5;
@@ -46,22 +46,52 @@ pub(crate) fn is_readable(header: &Header) -> bool {
 /// # Errors
 /// A reason where the block is damaged.
 pub(crate) fn decode_block(header: &Header, block: usize, packed: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let sample = header.bits / 8;
-    if !is_readable(header) || !(header.predictor == 1 || (header.predictor == 2 && sample <= 2)) {
+    let mut pixels = vec![0; header.block_bytes(block)];
+    if !is_decodable(header) {
         return Ok(None);
     }
-    let mut pixels = vec![0; header.block_bytes(block)];
     unpack(header.compression, packed, &mut pixels)?;
-    if header.predictor == 2 {
-        for row in pixels.chunks_exact_mut(header.row_bytes()) {
-            match (sample, header.big_endian) {
-                (1, _) => undo_bytes(row, header.samples),
-                (_, false) => undo_words(row, header.samples, u16::from_le_bytes, u16::to_le_bytes),
-                (_, true) => undo_words(row, header.samples, u16::from_be_bytes, u16::to_be_bytes),
-            }
-        }
+    undo_predictor(header, &mut pixels);
+    Ok(Some(pixels))
+}
+
+/// As [`decode_block`], the first `rows` rows only. The block must have been proved when it was stored: what is not
+/// unpacked is not checked.
+///
+/// # Errors
+/// A reason where the block is damaged before it got that far.
+pub(crate) fn decode_rows(
+    header: &Header,
+    block: usize,
+    packed: &[u8],
+    rows: usize,
+) -> Result<Option<Vec<u8>>, String> {
+    if ![DEFLATE, OLD_DEFLATE].contains(&header.compression) || !is_decodable(header) {
+        return decode_block(header, block, packed);
+    }
+    let mut pixels = vec![0; header.block_bytes(block).min(rows * header.row_bytes())];
+    match with_inflater(|inflater| inflater.front(packed, &mut pixels)) {
+        Ok(found) if found == pixels.len() => undo_predictor(header, &mut pixels),
+        _ => return Err("no sound deflate stream".to_owned()),
     }
     Ok(Some(pixels))
+}
+
+fn is_decodable(header: &Header) -> bool {
+    is_readable(header) && (header.predictor == 1 || (header.predictor == 2 && header.bits <= 16))
+}
+
+fn undo_predictor(header: &Header, pixels: &mut [u8]) {
+    if header.predictor != 2 {
+        return;
+    }
+    for row in pixels.chunks_exact_mut(header.row_bytes()) {
+        match (header.bits, header.big_endian) {
+            (8, _) => undo_bytes(row, header.samples),
+            (_, false) => undo_words(row, header.samples, &u16::from_le_bytes, &u16::to_le_bytes),
+            (_, true) => undo_words(row, header.samples, &u16::from_be_bytes, &u16::to_be_bytes),
+        }
+    }
 }
 
 /// A block of zeros as the file packs it: what stands for a block that the remote file leaves out because it is all
@@ -101,18 +131,22 @@ fn unpack(compression: u16, packed: &[u8], pixels: &mut [u8]) -> Result<(), Stri
         },
         _ => match inflate(packed, pixels) {
             Ok(found) => found,
-            Err(DecompressionError::InsufficientSpace) => return wrong("more".to_owned()),
-            Err(DecompressionError::BadData) => return wrong("no sound deflate stream".to_owned()),
+            Err(Fault::TooLong) => return wrong("more".to_owned()),
+            Err(Fault::Damaged) => return wrong("no sound deflate stream".to_owned()),
         },
     };
     if found == expected { Ok(()) } else { wrong(found.to_string()) }
 }
 
-fn inflate(packed: &[u8], pixels: &mut [u8]) -> Result<usize, DecompressionError> {
+fn inflate(packed: &[u8], pixels: &mut [u8]) -> Result<usize, Fault> {
+    with_inflater(|inflater| inflater.whole(packed, pixels))
+}
+
+fn with_inflater<T>(work: impl FnOnce(&mut Inflater) -> T) -> T {
     thread_local! {
-        static INFLATER: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+        static INFLATER: RefCell<Inflater> = RefCell::new(Inflater::new());
     }
-    INFLATER.with_borrow_mut(|inflater| inflater.zlib_decompress(packed, pixels))
+    INFLATER.with_borrow_mut(work)
 }
 
 fn unpack_lzw(packed: &[u8], pixels: &mut [u8]) -> Result<usize, String> {
@@ -138,8 +172,22 @@ fn undo_bytes(row: &mut [u8], samples: usize) {
     }
 }
 
-fn undo_words(row: &mut [u8], samples: usize, read: fn([u8; 2]) -> u16, write: fn(u16) -> [u8; 2]) {
+fn undo_words(
+    row: &mut [u8],
+    samples: usize,
+    read: &impl Fn([u8; 2]) -> u16,
+    write: &impl Fn(u16) -> [u8; 2],
+) {
     let (words, _) = row.as_chunks_mut::<2>();
+    if samples == 1 {
+        // The sum stays in a register.
+        let mut sum = 0_u16;
+        for word in words {
+            sum = sum.wrapping_add(read(*word));
+            *word = write(sum);
+        }
+        return;
+    }
     for i in samples..words.len() {
         words[i] = write(read(words[i]).wrapping_add(read(words[i - samples])));
     }

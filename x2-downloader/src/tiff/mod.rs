@@ -4,10 +4,11 @@
 mod blocks;
 mod codec;
 mod header;
+mod inflate;
 mod sparse;
 
 pub(crate) use blocks::{Span, blocks_under, coalesce, wanted_area};
-pub(crate) use codec::{check_block, decode_block, empty_block, is_readable};
+pub(crate) use codec::{check_block, decode_block, decode_rows, empty_block, is_readable};
 pub(crate) use header::{Header, Parsed, is_jpeg2000, parse};
 pub(crate) use sparse::{Layout, directory, layout};
 
