@@ -95,6 +95,7 @@ fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
         Some("tif") => "image/tiff; application=geotiff; profile=cloud-optimized",
         Some("xml") => "application/xml",
+        Some("zgroup" | "zattrs" | "zarray" | "zmetadata") => "application/json",
         _ => "application/octet-stream",
     }
 }

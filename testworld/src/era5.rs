@@ -2,39 +2,77 @@
 
 use chrono::{Datelike, NaiveDate};
 
-use crate::diurnal::hour;
+use crate::diurnal::{Hour, hour};
 use crate::scratch::bytes_of;
 use crate::world::World;
-use crate::{Error, Region, Weather};
+use crate::{Error, Region};
 
 /// Cells along each side.
-const CELLS: usize = 6;
+pub(crate) const CELLS: usize = 6;
 const STEP_DEG: f64 = 0.25;
-const FIRST_YEAR: i32 = 2016;
-const LAST_YEAR: i32 = 2022;
+pub(crate) const FIRST_YEAR: i32 = 2016;
+pub(crate) const LAST_YEAR: i32 = 2022;
 
-/// Name, long name and units of a variable, and its value in an hour of a day at a cell.
-type Variable = (&'static str, &'static str, &'static str, fn(Region, &Weather, u32, (f64, f64)) -> f64);
+/// What ERA5 says of a variable, and where its numbers come from.
+pub(crate) struct Variable {
+    /// Name in the NetCDF files.
+    pub(crate) short_name: &'static str,
+    /// Name in the public Zarr archive.
+    pub(crate) archive_name: &'static str,
+    pub(crate) long_name: &'static str,
+    pub(crate) units: &'static str,
+    /// The value in an hour of a day at a place, which is given by its distance from the middle of the grid: -1 to 1 to
+    /// the east and to the north.
+    value: fn(&Hour, (f64, f64)) -> f64,
+}
 
 /// Pressure falls and rain grows a little to the north, temperature to the east; every mean over the grid is the
 /// region's number. Fluxes are positive downwards, as in ERA5, so evaporation is negative.
-const VARIABLES: [Variable; 5] = [
-    ("t2m", "2 metre temperature", "K", |region, day, h, (east, _)| {
-        hour(region, day, h).temperature_k + 0.3 * east
-    }),
-    ("tp", "Total precipitation", "m", |region, day, h, (_, north)| {
-        hour(region, day, h).rain_mm * 1e-3 * (1.0 + 0.04 * north)
-    }),
-    ("sp", "Surface pressure", "Pa", |region, day, h, (_, north)| {
-        hour(region, day, h).pressure_pa - 120.0 * north
-    }),
-    ("ssr", "Surface net short-wave (solar) radiation", "J m**-2", |region, day, h, _| {
-        hour(region, day, h).solar_j_m2
-    }),
-    ("pev", "Potential evaporation", "m", |region, day, h, _| {
-        -1e-3 * hour(region, day, h).potential_evaporation_mm
-    }),
+pub(crate) const VARIABLES: [Variable; 5] = [
+    Variable {
+        short_name: "t2m",
+        archive_name: "2m_temperature",
+        long_name: "2 metre temperature",
+        units: "K",
+        value: |hour, (east, _)| hour.temperature_k + 0.3 * east,
+    },
+    Variable {
+        short_name: "tp",
+        archive_name: "total_precipitation",
+        long_name: "Total precipitation",
+        units: "m",
+        value: |hour, (_, north)| hour.rain_mm * 1e-3 * (1.0 + 0.04 * north),
+    },
+    Variable {
+        short_name: "sp",
+        archive_name: "surface_pressure",
+        long_name: "Surface pressure",
+        units: "Pa",
+        value: |hour, (_, north)| hour.pressure_pa - 120.0 * north,
+    },
+    Variable {
+        short_name: "ssr",
+        archive_name: "surface_net_solar_radiation",
+        long_name: "Surface net short-wave (solar) radiation",
+        units: "J m**-2",
+        value: |hour, _| hour.solar_j_m2,
+    },
+    Variable {
+        short_name: "pev",
+        archive_name: "potential_evaporation",
+        long_name: "Potential evaporation",
+        units: "m",
+        value: |hour, _| -1e-3 * hour.potential_evaporation_mm,
+    },
 ];
+
+impl Variable {
+    /// The number that is stored for an hour at a cell, rows from north to south.
+    pub(crate) fn number(&self, hour: &Hour, row: usize, col: usize) -> f32 {
+        let centred = |k: usize| 2.0 * k as f64 / (CELLS - 1) as f64 - 1.0;
+        (self.value)(hour, (centred(col), -centred(row))) as f32
+    }
+}
 
 /// File names of a region, one a year.
 pub(crate) fn names(region: Region) -> Vec<String> {
@@ -50,7 +88,7 @@ pub(crate) fn file(world: &World, region: Region, name: &str) -> Option<Result<V
 }
 
 /// Longitudes (ascending) and latitudes (descending) of the cell centres.
-fn axes(world: &World, region: Region) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn axes(world: &World, region: Region) -> (Vec<f64>, Vec<f64>) {
     let middle = world.active_bbox(region).center();
     let first = |centre: f64| ((centre / STEP_DEG).round() - (CELLS / 2) as f64) * STEP_DEG;
     let (west, south) = (first(middle.x), first(middle.y));
@@ -59,41 +97,35 @@ fn axes(world: &World, region: Region) -> (Vec<f64>, Vec<f64>) {
 }
 
 fn write(world: &World, region: Region, year: i32, path: &std::path::Path) -> Result<(), netcdf::Error> {
-    let days: Vec<Weather> = NaiveDate::from_ymd_opt(year, 1, 1)
+    let hours: Vec<Hour> = NaiveDate::from_ymd_opt(year, 1, 1)
         .unwrap_or_default()
         .iter_days()
         .take_while(|day| day.year() == year)
         .filter_map(|day| world.weather(region, day))
+        .flat_map(|day| (0..24).map(move |h| hour(region, &day, h)))
         .collect();
-    let hours = days.len() * 24;
     let (longitude, latitude) = axes(world, region);
 
     let mut file = netcdf::create(path)?;
     file.add_attribute("Conventions", "CF-1.6")?;
     file.add_attribute("title", format!("synthetic hourly weather of {region}, {year}"))?;
-    file.add_dimension("time", hours)?;
+    file.add_dimension("time", hours.len())?;
     file.add_dimension("latitude", CELLS)?;
     file.add_dimension("longitude", CELLS)?;
     put_axis(&mut file, "longitude", "degrees_east", &longitude)?;
     put_axis(&mut file, "latitude", "degrees_north", &latitude)?;
-    put_time(&mut file, year, hours)?;
-    for (name, long_name, units, value) in VARIABLES {
-        let mut data = Vec::with_capacity(hours * CELLS * CELLS);
-        for day in &days {
-            for hour in 0..24 {
-                for cell in 0..CELLS * CELLS {
-                    let centred = |k: usize| 2.0 * k as f64 / (CELLS - 1) as f64 - 1.0;
-                    let place = (centred(cell % CELLS), -centred(cell / CELLS));
-                    data.push(value(region, day, hour, place) as f32);
-                }
-            }
-        }
-        let mut variable = file.add_variable::<f32>(name, &["time", "latitude", "longitude"])?;
-        variable.set_chunking(&[24 * 31, CELLS, CELLS])?;
-        variable.set_compression(1, true)?;
-        variable.put_attribute("long_name", long_name)?;
-        variable.put_attribute("units", units)?;
-        variable.put_values(&data, ..)?;
+    put_time(&mut file, year, hours.len())?;
+    for variable in &VARIABLES {
+        let numbers = hours.iter().flat_map(|hour| {
+            (0..CELLS * CELLS).map(move |cell| variable.number(hour, cell / CELLS, cell % CELLS))
+        });
+        let data: Vec<f32> = numbers.collect();
+        let mut stored = file.add_variable::<f32>(variable.short_name, &["time", "latitude", "longitude"])?;
+        stored.set_chunking(&[24 * 31, CELLS, CELLS])?;
+        stored.set_compression(1, true)?;
+        stored.put_attribute("long_name", variable.long_name)?;
+        stored.put_attribute("units", variable.units)?;
+        stored.put_values(&data, ..)?;
     }
     file.close()
 }

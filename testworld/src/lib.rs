@@ -2,12 +2,14 @@
 
 mod answer;
 mod asset;
+mod cmr;
 mod cog;
 mod continent;
 mod counters;
 mod diurnal;
 mod ease2;
 mod era5;
+mod era5_zarr;
 mod error;
 mod faults;
 mod filled;

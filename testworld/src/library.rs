@@ -20,7 +20,7 @@ use crate::sky::{SKY_PX, Sky, sky};
 use crate::smap::{PRODUCT, Template};
 use crate::statics::Static;
 use crate::world::World;
-use crate::{Error, Region, era5, render, smap, statics};
+use crate::{Error, Region, era5, era5_zarr, render, smap, statics};
 
 /// Part of the name of a cache folder: raise it when any byte that is served changes.
 const CONTENT_VERSION: u32 = 1;
@@ -42,6 +42,7 @@ pub(crate) enum Source {
     Static(Region, Static),
     Era5(Region, String),
     Smap(NaiveDate, String),
+    Zarr(Region, era5_zarr::Key),
     Text(&'static str),
 }
 
@@ -118,6 +119,10 @@ impl Library {
                     .contains(&name.to_owned())
                     .then(|| Entry::File(Source::Era5(region, name.to_owned())))
             }
+            [era5_zarr::FOLDER, region, ref rest @ ..] => {
+                let region = region.parse().ok()?;
+                era5_zarr::key(&rest.join("/")).map(|key| Entry::File(Source::Zarr(region, key)))
+            }
             [folder] => {
                 Static::ALL.iter().find(|layer| layer.folder() == folder)?;
                 Some(Entry::Folder(Region::ALL.map(|region| format!("{region}.tif")).to_vec()))
@@ -134,8 +139,8 @@ impl Library {
     pub(crate) async fn file(self: &Arc<Self>, path: &str, source: &Source) -> Result<Rope, Error> {
         match source {
             Source::Text(text) => return Ok(Bytes::from_static(text.as_bytes()).into()),
-            // Granules are made faster than they are remembered.
-            Source::Smap(..) => return Ok(self.make(path, source.clone()).await?.into()),
+            // Granules and chunks are made faster than they are remembered.
+            Source::Smap(..) | Source::Zarr(..) => return Ok(self.make(path, source.clone()).await?.into()),
             _ => {}
         }
         let cell = lock(&self.memory).cell(path);
@@ -149,6 +154,14 @@ impl Library {
         let rope = cell.get_or_try_init(made).await?.clone();
         lock(&self.memory).settle(path, rope.held());
         Ok(rope)
+    }
+
+    /// Bytes of a SMAP granule; all have the same size.
+    pub(crate) async fn granule_bytes(self: &Arc<Self>) -> Result<usize, Error> {
+        let library = Arc::clone(self);
+        tokio::task::spawn_blocking(move || smap::size(&library.world, &library.smap)).await.map_err(
+            |failure| Error::Inconsistent { name: PRODUCT.to_owned(), reason: failure.to_string() },
+        )?
     }
 
     /// The entity tag of a file, with its quotes: another one where a tile is filled.
@@ -177,7 +190,8 @@ impl Library {
         // The semaphore is never closed, so the permit is only ever absent at shutdown.
         let _permit = self.makers.acquire().await.ok();
         let library = Arc::clone(self);
-        let kept = self.folder.as_ref().map(|folder| folder.join(path));
+        let keeps = !matches!(source, Source::Zarr(..));
+        let kept = self.folder.as_ref().filter(|_| keeps).map(|folder| folder.join(path));
         let work = move || -> Result<Bytes, Error> {
             if let Some(file) = kept.as_ref().filter(|file| file.is_file()) {
                 return std::fs::read(file).map(Bytes::from).map_err(Error::io(file));
@@ -208,6 +222,7 @@ impl Library {
             Source::Smap(date, name) => {
                 smap::granule(&self.world, &self.smap, *date, name).unwrap_or_else(|| Err(absent(name)))
             }
+            Source::Zarr(region, key) => era5_zarr::object(&self.world, *region, *key),
             Source::Text(text) => Ok(text.as_bytes().to_vec()),
         }
     }

@@ -14,8 +14,8 @@ use futures::{StreamExt, stream};
 
 use crate::counters::count_pieces;
 use crate::faults::Fault;
-use crate::sas;
 use crate::serve::{STATS, Shared, problem};
+use crate::{cmr, sas};
 
 const LARGEST_REQUEST: usize = 4 << 20;
 
@@ -23,7 +23,7 @@ const LARGEST_REQUEST: usize = 4 << 20;
 const SIGNED: &str = "/cogs/";
 
 /// Addresses that are answered by a program and not by a file.
-const PROGRAMS: [&str; 2] = ["/stac", "/sas/"];
+const PROGRAMS: [&str; 3] = ["/stac", "/sas/", "/cmr/"];
 
 /// Counts, waits, and lets some answers fail.
 pub(crate) async fn misbehave(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -68,12 +68,15 @@ async fn refuse_or_answer(app: &Shared, request: Request, next: Next) -> Respons
     };
     let sent = String::from_utf8_lossy(&body);
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    let is_later_page = path.starts_with("/stac/")
-        && (sent.contains("\"next\"") || query.is_some_and(|query| query.contains("next=")));
+    let field =
+        |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let after = field(cmr::SEARCH_AFTER);
+    let is_later_page = !after.is_empty()
+        || path.starts_with("/stac/")
+            && (sent.contains("\"next\"") || query.is_some_and(|query| query.contains("next=")));
     // Tokens differ from minute to minute; what fails must not.
     let address = if is_signed { path.to_owned() } else { parts.uri.to_string() };
-    let range = parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = format!("{} {address} {range} {sent}", parts.method);
+    let name = format!("{} {address} {} {sent}{after}", parts.method, field("range"));
     let fault = app.faults.strike(&name, is_file, is_later_page);
     let request = Request::from_parts(parts, Body::from(body));
     match fault {

@@ -155,7 +155,9 @@ impl Wanted {
             collections: strings("collections")?,
             ids: strings("ids")?,
             area,
-            span: text("datetime")?.map(|text| parse_span(&text)).transpose()?,
+            span: text("datetime")?
+                .map(|text| parse_span(&text).map_err(|reason| format!("datetime: {reason}")))
+                .transpose()?,
             query,
             limit,
             next: text("next")?,
@@ -241,7 +243,7 @@ fn bbox_ring(bbox: &Value) -> Result<Vec<[f64; 2]>, String> {
 }
 
 /// `a/b`, `../b`, `a/..`, or one moment; a date alone is its whole day.
-fn parse_span(text: &str) -> Result<(NaiveDateTime, NaiveDateTime), String> {
+pub(crate) fn parse_span(text: &str) -> Result<(NaiveDateTime, NaiveDateTime), String> {
     let bound = |part: &str, end: bool| -> Result<NaiveDateTime, String> {
         if part.is_empty() || part == ".." {
             return Ok(if end { NaiveDateTime::MAX } else { NaiveDateTime::MIN });
@@ -250,13 +252,13 @@ fn parse_span(text: &str) -> Result<(NaiveDateTime, NaiveDateTime), String> {
             return Ok(moment.naive_utc());
         }
         let day = NaiveDate::parse_from_str(part, "%Y-%m-%d")
-            .map_err(|_| format!("datetime: expected RFC 3339, found `{part}`"))?;
+            .map_err(|_| format!("expected RFC 3339, found `{part}`"))?;
         let midnight = day.and_hms_opt(0, 0, 0).unwrap_or_default();
         Ok(if end { midnight + Duration::days(1) - Duration::milliseconds(1) } else { midnight })
     };
     let (from, to) = text.split_once('/').unwrap_or((text, text));
     let (from, to) = (bound(from, false)?, bound(to, true)?);
-    if from > to { Err(format!("datetime: `{text}` ends before it begins")) } else { Ok((from, to)) }
+    if from > to { Err(format!("`{text}` ends before it begins")) } else { Ok((from, to)) }
 }
 
 /// The STAC `query` extension on the properties of an item.

@@ -23,10 +23,9 @@ use crate::faults::{FaultPlan, FaultSpec};
 use crate::item::{COLLECTION, collection, item};
 use crate::library::{Entry, Library};
 use crate::misbehave::misbehave;
-use crate::sas;
 use crate::search::{Verb, from_query, search};
 use crate::world::World;
-use crate::{Error, Region};
+use crate::{Error, Region, cmr, sas};
 
 /// Address of the counters.
 pub(crate) const STATS: &str = "/stats";
@@ -191,6 +190,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/", get(index))
         .route(STATS, get(stats))
         .route("/sas/token/{*name}", get(token))
+        .route("/cmr/search/granules.json", get(granules).post(granules))
         .route("/stac", get(landing))
         .route("/stac/", get(landing))
         .route("/stac/conformance", get(|| async { Json(json!({ "conformsTo": CONFORMANCE })) }))
@@ -328,6 +328,29 @@ fn answer_search(app: &Shared, path: &str, verb: Verb, request: Map<String, Valu
     match search(&app.world, &app.base_url, &href, verb, request) {
         Ok(page) => geojson(page),
         Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+/// A search for SMAP granules; a POST has its parameters in the body, in the form of a query.
+async fn granules(State(app): App, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let refused =
+        |status: StatusCode, reason: String| (status, Json(json!({ "errors": [reason] }))).into_response();
+    let size = match app.library.granule_bytes().await {
+        Ok(size) => size,
+        Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let pairs = [query, &body].into_iter().flat_map(|part| url::form_urlencoded::parse(part).into_owned());
+    let after = headers.get(cmr::SEARCH_AFTER).and_then(|value| value.to_str().ok());
+    match cmr::granules(pairs, after, &app.base_url, size) {
+        Err(reason) => refused(StatusCode::BAD_REQUEST, reason),
+        Ok(page) => {
+            let mut response = ([(cmr::HITS, page.hits.to_string())], Json(page.body)).into_response();
+            if let Some(token) = page.search_after.and_then(|token| token.parse().ok()) {
+                response.headers_mut().insert(cmr::SEARCH_AFTER, token);
+            }
+            response
+        }
     }
 }
 

@@ -99,6 +99,11 @@ pub(crate) fn granule(
     Some(shared(world, template).map(|template| fill(world, template, date, 3 * index)))
 }
 
+/// Bytes of every granule.
+pub(crate) fn size(world: &World, template: &OnceLock<Template>) -> Result<usize, Error> {
+    shared(world, template).map(|template| template.bytes.len())
+}
+
 fn shared<'a>(world: &World, template: &'a OnceLock<Template>) -> Result<&'a Template, Error> {
     if let Some(ready) = template.get() {
         return Ok(ready);
