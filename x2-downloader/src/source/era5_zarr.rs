@@ -242,7 +242,7 @@ async fn write(
     let points = axes.wanted.len().max(1);
     let block = (BLOCK_VALUES / points).clamp(1, steps.len());
     let series: Vec<Series> = opened.variables.iter().map(Layout::series).collect();
-    let mut file = era5_netcdf::create(&partial, axes, &series, &plain(&plan.store), block)?;
+    let mut file = era5_netcdf::create(&partial, axes, &series, &identity_text(&plan.store), block)?;
     for layout in &opened.variables {
         for block in blocks(steps.clone(), block, layout.steps_of_chunk()) {
             let values = layout.gather(http, transfer, &opened.window, block.clone()).await?;
