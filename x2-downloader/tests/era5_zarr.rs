@@ -101,12 +101,16 @@ fn serve(files: BTreeMap<String, Vec<u8>>) -> TestServer {
 
 /// Tiles at 6 W and 8 E on 51 N; the outline of their cells reaches 0.1 degrees around.
 fn project(server: &TestServer, margin: f64) -> TestProject {
-    let project = TestProject::new("30UVB", (-6.0, 51.0), &[(11, 11)], "");
+    project_at(server, margin, [-6.0, 8.0])
+}
+
+fn project_at(server: &TestServer, margin: f64, lons: [f64; 2]) -> TestProject {
+    let project = TestProject::new("30UVB", (lons[0], 51.0), &[(11, 11)], "");
     let path = project.folder.path().join("data/sampler/locations.parquet");
     let mut table = minicube::LocationTable::read(&path).unwrap();
     let mut east = table.locations[0].clone();
-    (east.id, east.tile, east.lon) = ("32UMB_1111".into(), "32UMB".into(), 8.0);
-    east.polygon.iter_mut().for_each(|point| point.lon += 14.0);
+    (east.id, east.tile, east.lon) = ("32UMB_1111".into(), "32UMB".into(), lons[1]);
+    east.polygon.iter_mut().for_each(|point| point.lon += lons[1] - lons[0]);
     table.locations.push(east);
     table.write(&path).unwrap();
     set_margin(&project, server, margin);
@@ -249,6 +253,45 @@ fn what_was_kept_is_not_fetched_again_and_a_month_stands_alone() {
     set_margin(&project, &server, 25.0);
     assert_eq!(run(&project, "2021-02-03").code(), 0);
     assert!(server.log()[asked..].iter().any(|request| request.target.contains(".0.")));
+}
+
+/// Tiles at 100 E and 115 W: the window between them reaches over the second third of the globe, where nobody is.
+#[test]
+fn a_chunk_within_the_window_that_no_tile_is_near_is_not_fetched() {
+    let server = serve(store());
+    let project = project_at(&server, 0.0, [100.0, -115.0]);
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    let tp = values(&january(&project), "tp");
+    // 100 E is column 10. Of 250 and 240 E both are within half a step of 245 E, columns 25 and 24.
+    assert_eq!(tp.dim(), (125, 1, 16), "100 to 250 E");
+    for (place, col) in [(0, 10), (14, 24), (15, 25)] {
+        assert_eq!(tp[(7, 0, place)], metres(11, 3, col));
+    }
+    assert!((1..14).all(|place| tp[(7, 0, place)].is_nan()));
+    let asked = chunks_asked(&server);
+    assert!(asked.len() == 16 && asked.iter().all(|path| !path.ends_with(".0.1")), "{asked:?}");
+}
+
+/// At first the store ends on 24 January, later it goes on.
+#[test]
+fn a_month_that_a_store_had_not_whole_is_not_enough() {
+    let mut files = store();
+    let mut metadata: Value = serde_json::from_slice(&files[".zmetadata"]).unwrap();
+    for name in ["time", "2m_temperature", "total_precipitation"] {
+        metadata["metadata"][format!("{name}/.zarray")]["shape"][0] = json!(100);
+    }
+    files.insert(".zmetadata".into(), metadata.to_string().into_bytes());
+    let server = serve(files);
+    let project = project(&server, 15.0);
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    assert_eq!(january(&project).variable("time").unwrap().len(), 96);
+    let reason = ledger(&project.raw())[0].5.clone().unwrap();
+    assert!(reason.ends_with("; the store ends 576 hours after its first day began"), "24 days: {reason}");
+    let longer = serve(store());
+    set_margin(&project, &longer, 0.0);
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    assert_eq!(january(&project).variable("time").unwrap().len(), 125);
+    assert!(!ledger(&project.raw())[0].5.as_ref().unwrap().contains("ends"));
 }
 
 /// The first transfer of each chunk has changed bytes.

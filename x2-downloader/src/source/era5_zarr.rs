@@ -158,6 +158,10 @@ pub(crate) async fn fetch_month(http: &Arc<Http>, raw: &Path, month: &Month) -> 
         );
         reason.push_str(&format!("; {absent} are not there: fill value"));
     }
+    if let Some(end) = month.cut_short(&opened.hours) {
+        tracing::warn!(unit = unit.unit, hours = axes.hours.len(), end, "the store ends within the month");
+        reason.push_str(&format!("; the store ends {end} hours after its first day began"));
+    }
     let (length, sha256) = length_and_hash(&partial_path(&path))?;
     fs::rename(partial_path(&path), &path).map_err(Error::io(&path, "rename"))?;
     let row = Row::whole(SOURCE, &name, "", store.plan.store.path(), State::Fetched).because(reason);
@@ -169,6 +173,13 @@ impl Month {
     fn steps(&self, hours: &[i32]) -> Range<usize> {
         let (from, end) = (hour_of(self.first), hour_of(self.last) + 24 + i32::from(self.is_last));
         hours.partition_point(|hour| *hour < from)..hours.partition_point(|hour| *hour < end)
+    }
+
+    /// Where an ascending time axis ends before the month does, hours from its first day on.
+    fn cut_short(&self, hours: &[i32]) -> Option<i32> {
+        let &[.., before, last] = hours else { return None };
+        let end = last + (last - before);
+        (end < hour_of(self.last) + 24).then(|| end - hour_of(self.first))
     }
 }
 
@@ -242,7 +253,7 @@ async fn write(
     let points = axes.wanted.len().max(1);
     let block = (BLOCK_VALUES / points).clamp(1, steps.len());
     let series: Vec<Series> = opened.variables.iter().map(Layout::series).collect();
-    let mut file = era5_netcdf::create(&partial, axes, &series, &plain(&plan.store), block)?;
+    let mut file = era5_netcdf::create(&partial, axes, &series, &identity_text(&plan.store), block)?;
     for layout in &opened.variables {
         for block in blocks(steps.clone(), block, layout.steps_of_chunk()) {
             let values = layout.gather(http, transfer, &opened.window, block.clone()).await?;

@@ -27,6 +27,12 @@ const ORIGIN: &str = "minicube_source_sha256";
 /// `all` where no variable of the group was left out.
 const VARIABLES: &str = "minicube_variables";
 const KEPT: &str = "minicube_kept";
+/// Half the places in a node of HDF5's tree of chunks. Its own 32 make nodes larger than the few chunks here.
+const CHUNK_TREE: u32 = 4;
+/// HDF5's memory of unpacked chunks of a granule: room for a row of any, so that each is unpacked once.
+const CACHE_BYTES: usize = 64 << 20;
+/// A prime number, about a hundred times the chunks that fit.
+const CACHE_SLOTS: usize = 12_421;
 /// Data sets on the grid that help to read the others, where a granule has them.
 const COMPANIONS: [&str; 4] = ["cell_lat", "cell_lon", "cell_row", "cell_column"];
 /// Small data sets that are copied as they are.
@@ -76,8 +82,10 @@ impl Wanted {
 /// Cuts the granule at `whole` into a new file at `to`. Whatever the number of runs, the bytes are the same.
 pub(crate) fn cut(whole: &Path, sha256: &str, to: &Path, wanted: &Wanted) -> Result<(), Trouble> {
     hdf::alone(|| {
-        let damaged = |error: hdf5::Error| Trouble::Granule(format!("unreadable HDF5: {error}"));
-        let granule = File::open(whole).map_err(damaged)?;
+        let granule = File::with_options()
+            .with_fapl(|access| access.chunk_cache(CACHE_SLOTS, CACHE_BYTES, 1.0))
+            .open(whole)
+            .map_err(|error| Trouble::Granule(format!("unreadable HDF5: {error}")))?;
         let variables = variables_of(&granule, wanted)?;
         let grid = grid_of(&granule, &variables)?;
         let cells = wanted.cells(&grid).ok_or_else(|| {
@@ -218,7 +226,7 @@ fn write(
     cells: &Cells,
     (sha256, all): (&str, bool),
 ) -> hdf5::Result<()> {
-    let file = File::create(to)?;
+    let file = File::with_options().with_fcpl(|made| made.istore_k(CHUNK_TREE)).create(to)?;
     copy_attributes(granule, &file)?;
     let (rows, cols) = cells.kept.dim();
     let window = [cells.first_row, cells.first_col, rows, cols, grid.y.len(), grid.x.len()];
