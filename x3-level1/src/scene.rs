@@ -39,7 +39,7 @@ impl Scene {
     /// The raster of an asset, if it was fetched.
     #[must_use]
     pub fn raster(&self, asset: &str) -> Option<PathBuf> {
-        self.sizes.contains_key(asset).then(|| self.folder.join(format!("{asset}.tif")))
+        self.sizes.contains_key(asset).then(|| file_of(&self.folder, asset).map(|(path, _)| path)).flatten()
     }
 
     fn read(folder: &Path, assets: &[String]) -> Result<Scene, Error> {
@@ -57,10 +57,7 @@ impl Scene {
             .with_timezone(&Utc);
         let Radiometry { baseline, offset_applied, add } = radiometry(&item).map_err(wrong)?;
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let size = |asset: &String| {
-            let metadata = fs::metadata(folder.join(format!("{asset}.tif"))).ok()?;
-            Some((asset.clone(), metadata.len()))
-        };
+        let size = |asset: &String| file_of(folder, asset).map(|(_, size)| (asset.clone(), size));
         Ok(Scene {
             id: item["id"].as_str().map_or(name, str::to_owned),
             datetime: datetime.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
@@ -117,6 +114,14 @@ pub(crate) fn scenes(
 }
 
 /// Folders in a folder, ascending by name.
+/// The file of an asset and its size: blocks of a GeoTIFF, or a whole JPEG 2000.
+fn file_of(folder: &Path, asset: &str) -> Option<(PathBuf, u64)> {
+    ["tif", "jp2"].iter().find_map(|suffix| {
+        let path = folder.join(format!("{asset}.{suffix}"));
+        fs::metadata(&path).ok().map(|file| (path, file.len()))
+    })
+}
+
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::read(folder))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();

@@ -16,14 +16,15 @@ use crate::workspace::{build_binaries, cargo, root, run as run_command, target_d
 use crate::world::World;
 use crate::{python, report, setup};
 
-/// Port of the bench's synthetic Earth.
+/// Port of the bench's synthetic Earth, and of one without faults beside it.
 const PORT: u16 = 8937;
+const GOOD_PORT: u16 = 8938;
 
 /// Flags of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "level2", "sampler", "softdtw", "train"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level2", "sampler", "softdtw", "train"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -39,21 +40,33 @@ struct Duel {
     package: &'static str,
     /// Flags of the synthetic Earth that both sides read from, at the address in `BENCH_EARTH`.
     earth: Option<&'static [&'static str]>,
+    /// Whether there is one without faults as well, at the address in `BENCH_EARTH_GOOD`.
+    good_earth: bool,
 }
 
-const DUELS: [Duel; 5] = [
-    Duel { name: "cog", package: "x2-downloader", earth: Some(&["--latency-ms", "30", "--fill"]) },
-    Duel { name: "level2", package: "x4-level2", earth: None },
-    Duel { name: "sampler", package: "x1-sampler", earth: None },
-    Duel { name: "softdtw", package: "csp", earth: None },
-    Duel { name: "train", package: "x5-dl", earth: None },
+/// Every way in which a server fails, and one file that it has lost.
+const FAULTS: &str = "503=0.05,429=0.02,truncate=0.01,stall=0.01,corrupt=0.01,page2_500=1,stall_s=30,token_s=60,\
+                      gone=S2A_35KMQ_20210213_0_L2A/red.tif";
+
+const DUELS: [Duel; 6] = [
+    Duel {
+        name: "cog",
+        package: "x2-downloader",
+        earth: Some(&["--latency-ms", "30", "--fill", "--memory-mb", "1024"]),
+        good_earth: false,
+    },
+    Duel { name: "faults", package: "x2-downloader", earth: Some(&["--faults", FAULTS]), good_earth: true },
+    Duel { name: "level2", package: "x4-level2", earth: None, good_earth: false },
+    Duel { name: "sampler", package: "x1-sampler", earth: None, good_earth: false },
+    Duel { name: "softdtw", package: "csp", earth: None, good_earth: false },
+    Duel { name: "train", package: "x5-dl", earth: None, good_earth: false },
 ];
 
 /// One result. `ratio` is ours / peer of a cost: below 1 we are cheaper.
 #[derive(Serialize)]
 struct Line {
     name: String,
-    ours: f64,
+    ours: Option<f64>,
     peer: Option<f64>,
     ratio: Option<f64>,
     unit: String,
@@ -90,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 impl Line {
     fn cells(&self) -> Vec<String> {
         let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:.4}"));
-        let ours = number(Some(self.ours));
+        let ours = number(self.ours);
         vec![self.name.clone(), self.unit.clone(), ours, number(self.peer), number(self.ratio)]
     }
 }
@@ -111,12 +124,13 @@ impl Duel {
             .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
         let binary = target_dir()?.join("debug/examples").join(&example);
         let script = root().join("xtask/peers").join(format!("{example}.py"));
-        let earth = self.earth.map(earth).transpose()?;
+        let earth = self.earth.map(|flags| earth(PORT, flags)).transpose()?;
+        let good = self.good_earth.then(earth_without_faults).transpose()?;
         let (mut ours, mut peer) = (Side::default(), Side::default());
         for _ in 0..rounds.max(1) {
-            ours.add(on(&earth, &mut Command::new(&binary)), "ours")?;
+            ours.add(on(&earth, &good, &mut Command::new(&binary)), "ours")?;
             if script.is_file() {
-                peer.add(on(&earth, &mut python::script(&script, &script)?), "peer")?;
+                peer.add(on(&earth, &good, &mut python::script(&script, &script)?), "peer")?;
             }
         }
         ensure!(!ours.values.is_empty(), "{example} printed no result");
@@ -125,18 +139,24 @@ impl Duel {
 }
 
 /// A synthetic Earth that keeps its files on disk from one bench to the next.
-fn earth(flags: &[&str]) -> Result<World> {
-    let folder = target_dir()?.join("bench-earth");
-    let cache = folder.join("cache").display().to_string();
-    World::start(&build_binaries()?, PORT, &folder, &[flags, &["--cache", &cache]].concat())
+fn earth(port: u16, flags: &[&str]) -> Result<World> {
+    let folder = target_dir()?.join(format!("bench-earth-{port}"));
+    let cache = target_dir()?.join("bench-earth/cache").display().to_string();
+    World::start(&build_binaries()?, port, &folder, &[flags, &["--cache", &cache]].concat())
+}
+
+fn earth_without_faults() -> Result<World> {
+    earth(GOOD_PORT, &["--faults", "token_s=60"])
 }
 
 /// Tells a side where the Earth is, if there is one.
-fn on<'a>(earth: &Option<World>, command: &'a mut Command) -> &'a mut Command {
-    match earth {
-        Some(_) => command.env("BENCH_EARTH", format!("http://127.0.0.1:{PORT}")),
-        None => command,
+fn on<'a>(earth: &Option<World>, good: &Option<World>, command: &'a mut Command) -> &'a mut Command {
+    for (name, world, port) in [("BENCH_EARTH", earth, PORT), ("BENCH_EARTH_GOOD", good, GOOD_PORT)] {
+        if world.is_some() {
+            command.env(name, format!("http://127.0.0.1:{port}"));
+        }
     }
+    command
 }
 
 impl Side {
@@ -165,9 +185,17 @@ impl Side {
             let ours = median(values);
             let peer = other.values.get(name).map(|values| median(values));
             let (unit, note) = self.words.get(name).cloned().unwrap_or_default();
-            Line { name: name.clone(), ours, peer, ratio: peer.map(|peer| ours / peer), unit, note }
+            let ratio = peer.map(|peer| ours / peer).filter(|ratio| ratio.is_finite());
+            Line { name: name.clone(), ours: Some(ours), peer, ratio, unit, note }
         };
-        self.values.iter().map(line).collect()
+        let mut lines: Vec<Line> = self.values.iter().map(line).collect();
+        // What only the peer measures, as how it fails.
+        let alone = other.values.iter().filter(|(name, _)| !self.values.contains_key(*name));
+        lines.extend(alone.map(|(name, values)| {
+            let (unit, note) = other.words.get(name).cloned().unwrap_or_default();
+            Line { name: name.clone(), ours: None, peer: Some(median(values)), ratio: None, unit, note }
+        }));
+        lines
     }
 }
 
@@ -183,7 +211,7 @@ fn chain() -> Result<Vec<Line>> {
         let note = format!("{} items, {}", row.items, report::bytes(row.bytes));
         let line = |what: &str, ours: f64, unit: &str| Line {
             name: format!("chain/{region}/{}/{what}", row.stage),
-            ours,
+            ours: Some(ours),
             peer: None,
             ratio: None,
             unit: unit.to_string(),
@@ -196,7 +224,7 @@ fn chain() -> Result<Vec<Line>> {
     let note = "both regions, after the build".to_string();
     lines.push(Line {
         name: "chain/total/wall".into(),
-        ours: total,
+        ours: Some(total),
         peer: None,
         ratio: None,
         unit: "s".into(),

@@ -49,7 +49,8 @@ pub(crate) fn plan_of(section: &Download, dir: &Path, locations: Vec<Location>) 
     Ok(Plan::new(project, section, &table)?)
 }
 
-fn locations(windows: &[(usize, usize)]) -> Vec<Location> {
+/// One location a window.
+pub(crate) fn locations(windows: &[(usize, usize)]) -> Vec<Location> {
     let at = |index: usize, &(row, col): &(usize, usize)| {
         let (x_min, y_max) = (ORIGIN.0 + 10.0 * col as f64, ORIGIN.1 - 10.0 * row as f64);
         let size = 10.0 * SIZE_PX as f64;
