@@ -155,6 +155,11 @@ impl FaultPlan {
         (*count <= self.spec.tries).then_some(fault)
     }
 
+    /// Forgets which requests have failed already: every chosen one fails its first tries again.
+    pub(crate) fn forget(&self) {
+        self.tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     fn choose(&self, key: u64, is_file: bool, is_later_page: bool) -> Option<Fault> {
         let share = |fault: Fault| self.spec.shares.get(&fault).copied().unwrap_or(0.0);
         if is_later_page && uniform(mix(key, &[1])) < share(Fault::Page2) {
@@ -214,5 +219,7 @@ mod tests {
         let first = names.iter().find(|name| plan.strike(name, true, false).is_some()).unwrap();
         assert!(plan.strike(first, true, false).is_some());
         assert!(plan.strike(first, true, false).is_none());
+        plan.forget();
+        assert!(plan.strike(first, true, false).is_some());
     }
 }

@@ -8,6 +8,7 @@ mod continent;
 mod counters;
 mod diurnal;
 mod ease2;
+mod ending;
 mod era5;
 mod era5_zarr;
 mod error;

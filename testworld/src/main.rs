@@ -29,7 +29,7 @@ enum Command {
         /// Shares of requests that fail on purpose: 503, 429, truncate, stall, reset, wrong_length, corrupt, expire,
         /// page2_500; and tries (how often each fails, 1), stall_s (30). Also gone=TEXT (files with TEXT in their path
         /// answer 404 for ever; may be repeated) and token_s=N (Sentinel-2 files need a token of /sas/token/, which
-        /// holds N seconds). Example: 503=0.05,truncate=0.01,tries=2,gone=/20210103/,token_s=60
+        /// holds N seconds). Example: 503=0.05,truncate=0.01,tries=2,gone=/20210131/,token_s=60
         #[arg(long, value_name = "SPEC", default_value = "")]
         faults: String,
         /// Milliseconds to wait before every answer.

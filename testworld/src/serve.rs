@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use bytes::Bytes;
 use chrono::Utc;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::{file_answer, listing};
 use crate::counters::{Counters, FileBody, ServeStats};
+use crate::ending::told_to_end;
 use crate::faults::{FaultPlan, FaultSpec};
 use crate::item::{COLLECTION, collection, item};
 use crate::library::{Entry, Library};
@@ -29,6 +30,8 @@ use crate::{Error, Region, cmr, sas};
 
 /// Address of the counters.
 pub(crate) const STATS: &str = "/stats";
+/// Address that makes the server forget which requests have failed already.
+pub(crate) const FORGET: &str = "/faults/forget";
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -164,31 +167,11 @@ pub fn serve(world: World, options: ServeOptions) -> Result<Server, Error> {
     Ok(Server { base_url, shared, runtime: Some(runtime), stop: Some(stop) })
 }
 
-#[cfg(unix)]
-async fn told_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn told_to_end() {
-    let _ = tokio::signal::ctrl_c().await;
-}
-
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(index))
         .route(STATS, get(stats))
+        .route(FORGET, post(forget))
         .route("/sas/token/{*name}", get(token))
         .route("/cmr/search/granules.json", get(granules).post(granules))
         .route("/stac", get(landing))
@@ -236,6 +219,12 @@ async fn stats(State(app): App) -> Json<Value> {
         "faults": faults,
         "busy_s": busy.as_secs_f64(),
     }))
+}
+
+/// Lets every fault strike anew.
+async fn forget(State(app): App) -> StatusCode {
+    app.faults.forget();
+    StatusCode::NO_CONTENT
 }
 
 /// A token for the signed folder, whatever it is asked for.

@@ -35,12 +35,16 @@ async fn statuses() {
 
 #[tokio::test]
 async fn tries_are_counted_per_range() {
-    let (url, _server) = faulty("503=1,tries=2");
+    let (url, server) = faulty("503=1,tries=2");
     assert_eq!(part(&url).await.unwrap().status(), 503);
     let other = client().get(&url).header("range", "bytes=5-9").send().await.unwrap();
     assert_eq!(other.status(), 503);
     assert_eq!(part(&url).await.unwrap().status(), 503);
     assert_eq!(part(&url).await.unwrap().status(), 206);
+    let asked = server.stats().requests;
+    let forget = client().post(format!("{}/faults/forget", server.base_url())).send().await.unwrap();
+    assert_eq!((forget.status().as_u16(), server.stats().requests), (204, asked));
+    assert_eq!(part(&url).await.unwrap().status(), 503);
 }
 
 #[tokio::test]
