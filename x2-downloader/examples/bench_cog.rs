@@ -13,12 +13,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use common::{
-    BANDS, ORIGIN, Result, SECOND, SIZE_PX, WINDOW, counted, cpu_seconds, earth, location, plan, scenes,
-    stats,
+    BANDS, Result, SECOND, SIZE_PX, WINDOW, counted, cpu_seconds, earth, location_on, plan, scenes, stats,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use minicube::run::{Ctx, peak_rss_bytes};
-use minicube::{Bounds, CellGrid, sha256_bytes};
+use minicube::{Bounds, CellGrid, Tile, sha256_bytes};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use x2_downloader::{Download, EstimateOptions, Plan};
@@ -34,14 +33,14 @@ fn main() -> Result<()> {
             "decode" => decode(&earth, Path::new(folder)),
             "second" => second(&earth, Path::new(folder)),
             "limit" => limit(&earth, Path::new(folder)),
-            _ => tile(&earth, Path::new(folder)),
+            _ => tiles(&earth, Path::new(folder)),
         };
     }
     let folder = tempfile::tempdir()?;
     // The first run makes the server draw and keep its rasters, and leaves the catalogue's answer.
     let warm = plan(&earth, &folder.path().join("warm"), &[WINDOW])?;
     x2_downloader::run(&warm, &Ctx::quiet(2), false)?;
-    for step in ["fetch", "decode", "second", "limit", "tile"] {
+    for step in ["fetch", "decode", "second", "limit", "tiles"] {
         let status = Command::new(std::env::current_exe()?).arg(step).arg(folder.path()).status()?;
         if !status.success() {
             return Err(format!("{step} ended with {status}").into());
@@ -170,16 +169,23 @@ fn limit(earth: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A year of 119 cells drawn on the tile: what it costs by the exact plan, against all files whole.
-fn tile(earth: &str, folder: &Path) -> Result<()> {
+/// A year of 119 cells drawn on a tile of each region: what it costs by the exact plan, against all files whole.
+fn tiles(earth: &str, folder: &Path) -> Result<()> {
+    tile(earth, folder, ("35KMQ", 32735, [26.0, -23.6, 27.1, -22.6]))?;
+    tile(earth, folder, ("32UPB", 32632, [10.4, 50.4, 12.1, 51.5]))
+}
+
+fn tile(earth: &str, folder: &Path, (id, epsg, degrees): (&str, u32, [f64; 4])) -> Result<()> {
+    let origin = Tile::from_id(id)?.origin;
     let grid = CellGrid::default();
     let locations: Vec<_> = draw(CELLS)
         .into_iter()
         .map(|cell| {
             let (row, col) = ((cell / 28) as f64, (cell % 28) as f64);
             let size = grid.size_px as f64 * grid.resolution_m;
-            let (x_min, y_max) = (ORIGIN.0 + size * col, ORIGIN.1 - size * row);
-            location(cell, Bounds { x_min, y_min: y_max - size, x_max: x_min + size, y_max })
+            let (x_min, y_max) = (origin.x + size * col, origin.y - size * row);
+            let bounds = Bounds { x_min, y_min: y_max - size, x_max: x_min + size, y_max };
+            location_on(id, epsg, degrees, cell, bounds)
         })
         .collect();
     let mut costs = Vec::new();
@@ -192,22 +198,23 @@ fn tile(earth: &str, folder: &Path) -> Result<()> {
             skip_cloudy_blocks: skip,
             ..Download::default()
         };
-        let plan = common::plan_of(&section, &folder.join(format!("tile-{skip}")), locations.clone())?;
+        let plan = common::plan_of(&section, &folder.join(format!("{id}-{skip}")), locations.clone())?;
         x2_downloader::estimate(&plan, &Ctx::quiet(2), EstimateOptions { exact: true, rate_mb_s: 10.0 })?;
         let ledger = plan.project.raw().join(".ledger");
         let estimate: Value = serde_json::from_slice(&std::fs::read(ledger.join("plan.json"))?)?;
         costs.push(estimate["bytes"].as_f64().ok_or("no bytes in the plan")?);
         if !skip {
-            whole = totals(&ledger.join("s2/35KMQ"))?;
+            whole = totals(&ledger.join("s2").join(id))?;
         }
     }
     let (files, cloud, bytes) = whole;
     let note = format!(
-        "{CELLS} cells, {files} files of 2021, {:.0} GB whole, mean cloud cover {cloud:.0} %",
+        "{id}: {CELLS} cells, {files} files of 2021, {:.0} GB whole, mean cloud cover {cloud:.0} %",
         bytes as f64 / 1e9
     );
-    line("cog_tile_share", costs[0] / bytes as f64, "of full download", &note);
-    line("cog_tile_share_clear", costs[1] / bytes as f64, "of full download", &note);
+    let name = |what: &str| format!("cog_tile_share{what}/{id}");
+    line(&name(""), costs[0] / bytes as f64, "of full download", &note);
+    line(&name("_clear"), costs[1] / bytes as f64, "of full download", &note);
     Ok(())
 }
 

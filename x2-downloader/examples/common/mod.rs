@@ -59,26 +59,36 @@ pub(crate) fn locations(windows: &[(usize, usize)]) -> Vec<Location> {
     windows.iter().enumerate().map(|(index, window)| at(index, window)).collect()
 }
 
-/// A location with these bounds; in degrees it is near enough for a search.
+/// A location on the bench's tile with these bounds.
 pub(crate) fn location(index: usize, bounds: Bounds) -> Location {
-    let center = bounds.center();
+    location_on(TILE, 32735, [26.0, -23.6, 27.1, -22.6], index, bounds)
+}
+
+/// A location with these bounds on a tile. Its outline is the tile's box in degrees, so that a cube added later is no
+/// new question for the catalogue.
+pub(crate) fn location_on(
+    tile: &str,
+    epsg: u32,
+    [west, south, east, north]: [f64; 4],
+    index: usize,
+    bounds: Bounds,
+) -> Location {
     Location {
-        id: format!("{TILE}_{index:04}"),
-        tile: TILE.into(),
-        epsg: Epsg(32735),
+        id: format!("{tile}_{index:04}"),
+        tile: tile.into(),
+        epsg: Epsg(epsg),
         row: 0,
         col: index,
         bounds,
-        lon: 27.0 + (center.x - 500_000.0) / 102_500.0,
-        lat: (center.y - 10_000_000.0) / 110_700.0,
+        lon: f64::midpoint(west, east),
+        lat: f64::midpoint(south, north),
         strata: BTreeMap::new(),
         attributes: BTreeMap::new(),
         fold: None,
         weight: 1.0,
         split: Split::Train,
         seed: 1,
-        // The same for all, so that a cube added later is no new question for the catalogue.
-        polygon: [(26.0, -23.6), (27.1, -23.6), (27.1, -22.6), (26.0, -22.6)]
+        polygon: [(west, south), (east, south), (east, north), (west, north)]
             .map(|(lon, lat)| LonLat { lon, lat })
             .to_vec(),
     }

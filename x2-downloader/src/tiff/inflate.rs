@@ -188,16 +188,30 @@ impl Inflater {
         loop {
             source.fill();
             let mut entry = self.literals[(source.bits & MASK) as usize];
-            // Each look writes four bytes, of which up to three count.
-            while entry & 0x30 != 0 && source.count >= LITERAL_BITS + 5 {
-                let Some(room) = out.get_mut(to..to + 4) else { break };
-                room.copy_from_slice(&(entry >> 8).to_le_bytes());
-                to += (entry >> 4 & 3) as usize;
-                source.drop(entry & 15);
-                entry = self.literals[(source.bits & MASK) as usize];
+            // Four looks use at most 40 of 56 bits, which leaves enough for any code; each writes four bytes, of which
+            // up to three count.
+            if source.count >= 56
+                && let Some(room) = out.get_mut(to..to.wrapping_add(16))
+            {
+                let (mut bits, mut count, mut here) = (source.bits, source.count, 0_usize);
+                for _ in 0..4 {
+                    if entry & 0x30 == 0 {
+                        break;
+                    }
+                    if let Some(four) = room.get_mut(here..here.wrapping_add(4)) {
+                        four.copy_from_slice(&(entry >> 8).to_le_bytes());
+                    }
+                    here = here.wrapping_add((entry >> 4 & 3) as usize);
+                    bits >>= entry & 15;
+                    count = count.wrapping_sub(entry & 15);
+                    entry = self.literals[(bits & MASK) as usize];
+                }
+                (source.bits, source.count) = (bits, count);
+                to = to.wrapping_add(here);
+                if entry & 0x30 != 0 {
+                    continue;
+                }
             }
-            source.fill();
-            entry = self.literals[(source.bits & MASK) as usize];
             if entry & 0xf0 == DEEPER << KIND {
                 let (first, bits) = ((entry >> 12) as usize, entry >> 8 & 15);
                 let index = first + (source.bits >> LITERAL_BITS & ((1 << bits) - 1)) as usize;
@@ -255,11 +269,11 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Brings at least 56 bits, or all that are left.
+    #[inline]
     fn fill(&mut self) {
-        if let Some(next) = self.bytes.get(self.at..self.at + 8) {
-            let next: [u8; 8] = next.try_into().unwrap_or_default();
-            self.bits |= u64::from_le_bytes(next) << self.count;
-            self.at += (63 - self.count as usize) >> 3;
+        if let Some(next) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            self.bits |= u64::from_le_bytes(*next) << (self.count & 63);
+            self.at = self.at.wrapping_add((63_usize.wrapping_sub(self.count as usize)) >> 3);
             self.count |= 56;
             return;
         }
@@ -273,7 +287,7 @@ impl Source<'_> {
 
     fn drop(&mut self, bits: u32) {
         self.bits >>= bits;
-        self.count -= bits;
+        self.count = self.count.wrapping_sub(bits);
     }
 
     /// The next bits as a number, `None` at the end.
