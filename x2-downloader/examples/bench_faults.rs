@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{BANDS, Result, WINDOW, counted, earth, stats};
+use common::{BANDS, Result, SECOND, WINDOW, counted, earth, stats};
 use minicube::run::Ctx;
 use minicube::sha256_file;
 use serde_json::{Value, json};
 use x2_downloader::{Download, Mode, Plan, SasConfig};
 
 /// The file that the server with faults has not.
-const GONE: &str = "S2A_35KMQ_20210213_0_L2A/red.tif";
+const GONE: &str = "S2A_35KMQ_20210126_0_L2A/red.tif";
 const KILLS: usize = 20;
 
 fn main() -> Result<()> {
@@ -28,12 +28,12 @@ fn main() -> Result<()> {
     let good = std::env::var("BENCH_EARTH_GOOD").map_err(|_| "BENCH_EARTH_GOOD: expected an address")?;
     let folder = tempfile::tempdir()?;
     let clock = Instant::now();
-    let calm = plan(&good, &folder.path().join("calm"))?;
+    let calm = plan(&good, &folder.path().join("calm"), false)?;
     x2_downloader::run(&calm, &Ctx::quiet(2), false)?;
     let calm_seconds = clock.elapsed().as_secs_f64();
     let expected = files(&calm.project.raw())?;
 
-    let rough = plan(&bad, &folder.path().join("rough"))?;
+    let rough = plan(&bad, &folder.path().join("rough"), true)?;
     let (before, clock) = (stats(&bad)?, Instant::now());
     x2_downloader::run(&rough, &Ctx::quiet(2), false)?;
     let seconds = clock.elapsed().as_secs_f64();
@@ -53,15 +53,17 @@ fn main() -> Result<()> {
     line("faults_differing_files", (differing + stray) as f64, "files", &note);
     line("faults_unexplained_gaps", f64::from(u8::from(!explained)), "gaps", &note);
     line("faults_seconds", seconds, "s", &format!("{calm_seconds:.1} s without faults"));
-    killed(&good, &folder.path().join("killed"), &expected, calm_seconds)
+    killed(&good, folder.path())
 }
 
-/// Twenty dates of three windows' worth of blocks, with the classification.
-fn plan(earth: &str, dir: &Path) -> Result<Plan> {
-    common::plan_of(&section(earth)?, dir, common::locations(&[WINDOW]))
+/// Twenty dates of four bands, with the classification; the server with faults wants its addresses signed.
+fn plan(earth: &str, dir: &Path, signed: bool) -> Result<Plan> {
+    common::plan_of(&section(earth, signed)?, dir, common::locations(&[WINDOW]))
 }
 
-fn section(earth: &str) -> Result<Download> {
+fn section(earth: &str, signed: bool) -> Result<Download> {
+    let sas =
+        SasConfig { token: format!("{earth}/sas/token/{{collection}}"), hosts: vec!["127.0.0.1".into()] };
     Ok(Download {
         stac: format!("{earth}/stac"),
         assets: BANDS.map(str::to_owned).to_vec(),
@@ -70,10 +72,7 @@ fn section(earth: &str) -> Result<Download> {
         days: Some([common::day(2021, 1, 1)?, common::day(2021, 4, 10)?]),
         stall_s: 2.0,
         mode: Mode::Blocks,
-        sas: Some(SasConfig {
-            token: format!("{earth}/sas/token/{{collection}}"),
-            hosts: vec!["127.0.0.1".into()],
-        }),
+        sas: signed.then_some(sas),
         ..Download::default()
     })
 }
@@ -112,17 +111,24 @@ fn failures(raw: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Kills the binary at random instants of its work, then lets it end. Of the server's answers what was handed to the
-/// connection counts, whether or not it was read.
-fn killed(earth: &str, dir: &Path, expected: &BTreeMap<String, String>, seconds: f64) -> Result<()> {
+/// Kills the binary at random instants of a year of two windows, then lets it end. Counted is what arrived, which the
+/// downloader keeps across kills, and what the server handed to its connections, whether or not anybody read it.
+fn killed(earth: &str, folder: &Path) -> Result<()> {
+    let section = Download { days: None, ..section(earth, false)? };
+    let windows = common::locations(&[WINDOW, SECOND]);
+    let whole = common::plan_of(&section, &folder.join("whole"), windows.clone())?;
+    let clock = Instant::now();
+    x2_downloader::run(&whole, &Ctx::quiet(2), false)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    let expected = files(&whole.project.raw())?;
+
+    let dir = folder.join("killed");
+    common::plan_of(&section, &dir, windows)?;
     let config = dir.join("project.toml");
-    let locations = common::locations(&[WINDOW]);
-    common::plan_of(&section(earth)?, dir, locations)?;
     let text = format!(
         "[project]\nname = \"bench\"\ndir = {dir:?}\nyears = [2021, 2021]\nseed = 42\n[download]\nstac = \"{earth}/stac\"\n\
          assets = [\"blue\", \"green\", \"red\", \"nir\"]\nmax_cloud_cover = 100.0\nskip_cloudy_blocks = false\n\
-         days = [\"2021-01-01\", \"2021-04-10\"]\nmode = \"blocks\"\n\
-         sas = {{ token = \"{earth}/sas/token/x\", hosts = [\"127.0.0.1\"] }}\n"
+         mode = \"blocks\"\n"
     );
     fs::write(&config, text)?;
     let binary = binary()?;
@@ -135,9 +141,9 @@ fn killed(earth: &str, dir: &Path, expected: &BTreeMap<String, String>, seconds:
     let mut state = 2_021_u64;
     let mut hits = 0;
     for _ in 0..KILLS {
-        // Lehmer's generator: between a fiftieth and a tenth of a whole run.
+        // Lehmer's generator: up to a fifteenth of a whole run.
         state = state * 48_271 % 2_147_483_647;
-        let share = 0.02 + 0.08 * state as f64 / 2_147_483_647.0;
+        let share = state as f64 / 2_147_483_647.0 / 15.0;
         let mut child = command().spawn()?;
         std::thread::sleep(Duration::from_secs_f64(0.05 + share * seconds));
         hits += usize::from(child.try_wait()?.is_none());
@@ -147,7 +153,7 @@ fn killed(earth: &str, dir: &Path, expected: &BTreeMap<String, String>, seconds:
     let status = command().status()?;
     let after = stats(earth)?;
     let raw = dir.join("raw");
-    let same = status.success() && files(&raw)? == *expected;
+    let same = status.success() && files(&raw)? == expected;
     let payload: u64 = common::scenes(&raw)?
         .iter()
         .flat_map(|scene| fs::read_dir(scene).into_iter().flatten().flatten())

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,8 +20,6 @@ use crate::tiff::{Header, Layout, Span, check_block, empty_block, is_readable};
 
 /// How often a block that arrives damaged is fetched again.
 const DAMAGED_TRIES: usize = 4;
-/// A system writes at least this much at once: of the last piece before a hole nobody knows how much arrived.
-const PAGE_BYTES: u64 = 64 << 10;
 
 /// A sparse file in the making.
 pub(crate) struct Work {
@@ -247,7 +245,8 @@ impl Work {
                 }
                 _ => Found::Nothing,
             },
-            Ok(hole) if hole > at + PAGE_BYTES => Found::Begun(hole - at - PAGE_BYTES),
+            // A system writes whole pages: of the last one before a hole nobody knows how much arrived.
+            Ok(hole) if hole > at + page_bytes(file) => Found::Begun(hole - at - page_bytes(file)),
             _ => Found::Nothing,
         }
     }
@@ -286,6 +285,12 @@ impl Work {
         let (offset, length) = self.header.span(block).unwrap_or((0, 0));
         Row { block_row: index(row), block_col: index(col), offset, length, etag: self.etag.clone(), ..now }
     }
+}
+
+/// The least that is written at once, by the memory or by the disk.
+fn page_bytes(file: &File) -> u64 {
+    let of_disk = file.metadata().map_or(0, |metadata| metadata.blksize());
+    of_disk.max(rustix::param::page_size() as u64)
 }
 
 /// What is in a partial file of a block.

@@ -7,7 +7,9 @@ use minicube::{sha256_bytes, sha256_file};
 use rayon::prelude::*;
 
 use crate::ledger::{Kept, Part, Row, State, sealed_parts};
-use crate::plan::Plan;
+use crate::plan::{Plan, TilePlan};
+use crate::source::catalogue::kept_scenes;
+use crate::source::sentinel2::part_path;
 use crate::standing::Standing;
 
 /// Reads every file again and compares every block and file with its SHA-256 in the ledger. Ends with exit code 1 if
@@ -48,7 +50,8 @@ pub fn verify(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     Ok(Finish::with_gaps(text))
 }
 
-/// What is there, left out, and missing, by source; by the ledger and the files' lengths.
+/// What is there, left out, missing and not fetched yet, by source; by the ledger, the files' lengths, and the scenes that
+/// the catalogue named.
 ///
 /// # Errors
 /// A [`Failure`] if the folder cannot be read.
@@ -96,7 +99,29 @@ pub fn status(plan: &Plan) -> Result<Finish, Failure> {
     for path in &lost {
         text.push_str(&format!("\n  missing or of another length: {path}"));
     }
-    Ok(if reasons.is_empty() && lost.is_empty() { Finish::text_only(text) } else { Finish::with_gaps(text) })
+    let waiting = waiting(plan);
+    for line in &waiting {
+        text.push_str(&format!("\n  {line}"));
+    }
+    let is_whole = reasons.is_empty() && lost.is_empty() && waiting.is_empty();
+    Ok(if is_whole { Finish::text_only(text) } else { Finish::with_gaps(text) })
+}
+
+/// Tiles of which scenes are not fetched yet.
+fn waiting(plan: &Plan) -> Vec<String> {
+    if plan.sentinel2.is_none() {
+        return Vec::new();
+    }
+    let of_tile = |tile: &TilePlan| match kept_scenes(plan, tile) {
+        None => Some(format!("{}: the catalogue was not asked yet", tile.id)),
+        Some(selection) => {
+            let scenes = &selection.scenes;
+            let waiting = scenes.iter().filter(|scene| !part_path(plan, tile, scene).is_file()).count();
+            (waiting > 0)
+                .then(|| format!("{}: {waiting} of {} scenes are not fetched yet", tile.id, scenes.len()))
+        }
+    };
+    plan.tiles.iter().filter_map(of_tile).collect()
 }
 
 fn nothing(plan: &Plan) -> Failure {

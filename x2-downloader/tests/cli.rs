@@ -130,8 +130,18 @@ fn plan_and_status_tell_before_and_after() {
     assert!(pages > 0.0 && pages < 8000.0, "planned {planned}, received {received}");
     // Three ranges of red and one of nir08 a scene are left: no page, directory or classification is asked for twice.
     assert_eq!(server.requests() - after_plan, 3 * 4, "{:?}", &server.log()[after_plan..]);
-    let status = text(&run("status", &project).stdout);
-    assert!(status.contains("skipped_cloudy") && status.contains("superseded"), "{status}");
+    let status = run("status", &project);
+    let said = text(&status.stdout);
+    assert!(said.contains("skipped_cloudy") && said.contains("superseded"), "{said}");
+    assert!(status.status.success() && !said.contains("not fetched yet"), "{said}");
+    fs::remove_file(project.raw().join(format!(".ledger/s2/{TILE}/S2A_35KMQ_20210111_0_L2A.jsonl"))).unwrap();
+    let status = run("status", &project);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(
+        text(&status.stdout).contains("35KMQ: 1 of 3 scenes are not fetched yet"),
+        "{}",
+        text(&status.stdout)
+    );
 }
 
 #[test]

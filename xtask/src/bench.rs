@@ -46,7 +46,7 @@ struct Duel {
 
 /// Every way in which a server fails, and one file that it has lost.
 const FAULTS: &str = "503=0.05,429=0.02,truncate=0.01,stall=0.01,corrupt=0.01,page2_500=1,stall_s=30,token_s=60,\
-                      gone=S2A_35KMQ_20210213_0_L2A/red.tif";
+                      gone=S2A_35KMQ_20210126_0_L2A/red.tif";
 
 const DUELS: [Duel; 6] = [
     Duel {
@@ -55,7 +55,12 @@ const DUELS: [Duel; 6] = [
         earth: Some(&["--latency-ms", "30", "--fill", "--memory-mb", "1024"]),
         good_earth: false,
     },
-    Duel { name: "faults", package: "x2-downloader", earth: Some(&["--faults", FAULTS]), good_earth: true },
+    Duel {
+        name: "faults",
+        package: "x2-downloader",
+        earth: Some(&["--fill", "--faults", FAULTS]),
+        good_earth: true,
+    },
     Duel { name: "level2", package: "x4-level2", earth: None, good_earth: false },
     Duel { name: "sampler", package: "x1-sampler", earth: None, good_earth: false },
     Duel { name: "softdtw", package: "csp", earth: None, good_earth: false },
@@ -124,8 +129,8 @@ impl Duel {
             .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
         let binary = target_dir()?.join("debug/examples").join(&example);
         let script = root().join("xtask/peers").join(format!("{example}.py"));
+        let good = self.good_earth.then(|| earth(GOOD_PORT, &["--fill"])).transpose()?;
         let earth = self.earth.map(|flags| earth(PORT, flags)).transpose()?;
-        let good = self.good_earth.then(earth_without_faults).transpose()?;
         let (mut ours, mut peer) = (Side::default(), Side::default());
         for _ in 0..rounds.max(1) {
             ours.add(on(&earth, &good, &mut Command::new(&binary)), "ours")?;
@@ -143,10 +148,6 @@ fn earth(port: u16, flags: &[&str]) -> Result<World> {
     let folder = target_dir()?.join(format!("bench-earth-{port}"));
     let cache = target_dir()?.join("bench-earth/cache").display().to_string();
     World::start(&build_binaries()?, port, &folder, &[flags, &["--cache", &cache]].concat())
-}
-
-fn earth_without_faults() -> Result<World> {
-    earth(GOOD_PORT, &["--faults", "token_s=60"])
 }
 
 /// Tells a side where the Earth is, if there is one.

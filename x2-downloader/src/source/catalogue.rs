@@ -52,6 +52,14 @@ pub(crate) async fn find_scenes(
     Ok((selection, completeness))
 }
 
+/// The scenes of a tile by the catalogue's answer of an earlier run, `None` if it was not asked this question.
+pub(crate) fn kept_scenes(plan: &Plan, tile: &TilePlan) -> Option<Selection> {
+    let wanted = plan.sentinel2.as_ref()?;
+    let cache = parts_folder(&plan.project.raw()).join(SOURCE).join(&tile.id).join("search.json");
+    let items = cached(&cache, &stac::first_page(plan, wanted, tile).identity())?;
+    select(&items, &tile.id, wanted).ok()
+}
+
 fn cached(path: &Path, question: &str) -> Option<Vec<Value>> {
     let mut answer: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     if answer["question"] != question {

@@ -123,7 +123,8 @@ fn choose(header: &Header, tile: &TilePlan, sky: Option<&ClearSky>) -> Choice {
     sky.map_or_else(|| all_blocks(header, &tile.cells), |sky| sky.choose(header))
 }
 
-fn part_path(plan: &Plan, tile: &TilePlan, scene: &Scene) -> PathBuf {
+/// Where the sealed part of a scene stands.
+pub(crate) fn part_path(plan: &Plan, tile: &TilePlan, scene: &Scene) -> PathBuf {
     parts_folder(&plan.project.raw()).join(SOURCE).join(&tile.id).join(format!("{}.jsonl", scene.id))
 }
 
