@@ -154,23 +154,31 @@ fn killed(earth: &str, folder: &Path) -> Result<()> {
     let after = stats(earth)?;
     let raw = dir.join("raw");
     let same = status.success() && files(&raw)? == expected;
-    let payload: u64 = common::scenes(&raw)?
-        .iter()
-        .flat_map(|scene| fs::read_dir(scene).into_iter().flatten().flatten())
-        .filter(|file| file.path().extension().is_some_and(|extension| extension == "tif"))
-        .filter_map(|file| file.metadata().ok())
-        .map(|file| file.len())
-        .sum();
-    let again = counted(&before, &after, "sent_bytes") / payload as f64 - 1.0;
-    let received = fs::read(raw.join(".ledger/received"))?;
-    let received = u64::from_le_bytes(received.try_into().map_err(|_| "expected eight bytes of received")?);
-    let note =
-        format!("{hits} of {KILLS} kills hit a run of {:.0} MB; directories included", payload as f64 / 1e6);
+    let needed = received(&whole.project.raw())?;
+    let percent = |bytes: f64| (bytes / needed - 1.0) * 100.0;
+    let note = format!("{hits} of {KILLS} kills hit a run that receives {:.0} MB", needed / 1e6);
     line("faults_killed_differing", f64::from(u8::from(!same)), "stores", &note);
-    line("faults_killed_sent_again", again * 100.0, "%", &format!("{note}; bytes that left the server"));
-    let again = received as f64 / payload as f64 - 1.0;
-    line("faults_killed_received_again", again * 100.0, "%", &format!("{note}; bytes that arrived"));
+    line(
+        "faults_killed_received_again",
+        percent(received(&raw)?),
+        "%",
+        &format!("{note}; bytes that arrived"),
+    );
+    let sent = counted(&before, &after, "sent_bytes");
+    line(
+        "faults_killed_sent_again",
+        percent(sent),
+        "%",
+        &format!("{note}; bytes that left the server, read or not"),
+    );
     Ok(())
+}
+
+/// Bytes that all runs of a project received.
+fn received(raw: &Path) -> Result<f64> {
+    let bytes = fs::read(raw.join(".ledger/received"))?;
+    let bytes = bytes.try_into().map_err(|_| "expected eight bytes of received")?;
+    Ok(u64::from_le_bytes(bytes) as f64)
 }
 
 /// The stage's binary, beside this example's folder.
