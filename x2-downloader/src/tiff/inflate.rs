@@ -462,7 +462,8 @@ mod tests {
                 match value % 3 {
                     0 => mixed.extend(vec![value as u8; (value >> 8 & 63) as usize]),
                     1 if mixed.len() > 40 => {
-                        mixed.extend_from_within(mixed.len() - 37..mixed.len() - (value >> 8 & 31) as usize)
+                        let end = mixed.len() - (value >> 8 & 31) as usize;
+                        mixed.extend_from_within(mixed.len() - 37..end);
                     }
                     _ => mixed.extend(value.to_le_bytes()),
                 }
