@@ -14,6 +14,7 @@ use crate::net::{Http, Stop, plain};
 use crate::plan::{Place, Plan, Sentinel2Plan, TilePlan};
 use crate::run::{mine, received_path, runtime, with_shard};
 use crate::source::catalogue::find_scenes;
+use crate::source::era5_config::Era5Plan;
 use crate::source::scenes::Scene;
 use crate::source::sentinel2::{self, Cost};
 use crate::source::{era5_zarr, smap, static_tiles};
@@ -44,6 +45,8 @@ pub(crate) struct Estimate {
     /// Two standard errors; 0 if every scene was looked at.
     pub(crate) bytes_error: f64,
     pub(crate) disk: f64,
+    /// Whether there are sources whose bytes are known only when they arrive: granules, listings, Zarr stores.
+    pub(crate) is_partial: bool,
 }
 
 impl Estimate {
@@ -64,7 +67,16 @@ impl Estimate {
 
     fn empty(plan: &str) -> Estimate {
         let plan = plan.to_owned();
-        Estimate { plan, scenes: 0, blocks: 0.0, requests: 0.0, bytes: 0.0, bytes_error: 0.0, disk: 0.0 }
+        Estimate {
+            plan,
+            scenes: 0,
+            blocks: 0.0,
+            requests: 0.0,
+            bytes: 0.0,
+            bytes_error: 0.0,
+            disk: 0.0,
+            is_partial: false,
+        }
     }
 }
 
@@ -107,8 +119,9 @@ pub fn estimate(plan: &Plan, ctx: &Ctx, options: EstimateOptions) -> Result<Fini
     let by_rate = total.bytes / (options.rate_mb_s * 1e6);
     let by_latency = total.requests * LATENCY_S / plan.network.connections as f64;
     lines.push(format!(
-        "in all {}; about {} at {} MB/s and {LATENCY_S} s a request",
+        "in all {}{}; about {} at {} MB/s and {LATENCY_S} s a request",
         bytes_text(&total),
+        if total.is_partial { " (granules, listings and Zarr stores not counted)" } else { "" },
         human_seconds(by_rate.max(by_latency)),
         options.rate_mb_s
     ));
@@ -212,12 +225,15 @@ fn extrapolate(costs: &[Cost], scenes: usize, hash: &str) -> Estimate {
         bytes: bytes * all,
         bytes_error: error,
         disk: mean(|cost| cost.disk as f64) * all,
+        is_partial: false,
     }
 }
 
 /// What is not Sentinel-2, with the sizes that servers tell, which are added to the total.
 async fn others(http: &Http, plan: &Plan, total: &mut Estimate) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
+    let has_more = |era5: &Era5Plan| era5.listing.is_some() || era5.zarr.is_some();
+    total.is_partial = plan.smap.is_some() || plan.era5.as_ref().is_some_and(has_more);
     if let Some(smap) = &plan.smap {
         lines.push(smap::describe(plan, smap));
     }

@@ -241,6 +241,12 @@ fn network(page: Report, this_run: &ThisRun, estimate: Option<&Estimate>) -> Rep
             "All runs so far received {}. There was no plan to compare it with: `x2-downloader plan` makes one.",
             human_bytes(this_run.ever)
         )),
+        Some(estimate) if estimate.is_partial => page.text(&format!(
+            "The plan said {} without granules, listings and Zarr stores, whose sizes are known when they arrive; all \
+             runs so far, planning included, received {}.",
+            human_bytes(estimate.bytes as u64),
+            human_bytes(this_run.ever)
+        )),
         Some(estimate) => {
             let error = match estimate.bytes_error {
                 error if error > 0.0 => format!(" ± {}", human_bytes(error as u64)),
