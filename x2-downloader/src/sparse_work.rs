@@ -58,9 +58,10 @@ impl Work {
         let file = options.open(partial).map_err(Error::io(partial, "write"))?;
         let (known, stale) = self.known_blocks();
         let (mut rows, mut begun) = (BTreeMap::new(), BTreeMap::new());
-        if self.is_ours(&file) {
+        let trace = self.trace(&file);
+        if trace != Trace::Foreign {
             for &block in self.layout.places.keys() {
-                match self.find(&file, block, known.get(&block)) {
+                match self.find(&file, block, known.get(&block), trace) {
                     Found::Whole(row) => {
                         if known.get(&block) != Some(&row) {
                             self.journal.append(&row)?;
@@ -77,8 +78,8 @@ impl Work {
             file.set_len(0).map_err(Error::io(partial, "write"))?;
             file.set_len(self.layout.len).map_err(Error::io(partial, "write"))?;
             self.put(&file, &self.layout.prefix, 0)?;
-            self.put(&file, &self.mark, self.layout.len)?;
         }
+        self.put(&file, &self.mark, self.layout.len)?;
         for (&block, &(at, len)) in &self.layout.places {
             if rows.contains_key(&block) {
                 continue;
@@ -212,17 +213,22 @@ impl Work {
         }
     }
 
-    fn is_ours(&self, partial: &File) -> bool {
+    fn trace(&self, partial: &File) -> Trace {
         let mut found = vec![0; self.layout.prefix.len()];
         let mut mark = vec![0; self.mark.len()];
-        partial.read_exact_at(&mut found, 0).is_ok()
-            && partial.read_exact_at(&mut mark, self.layout.len).is_ok()
-            && found == self.layout.prefix
-            && mark == self.mark
+        if partial.read_exact_at(&mut found, 0).is_err() || found != self.layout.prefix {
+            Trace::Foreign
+        } else if partial.read_exact_at(&mut mark, self.layout.len).is_ok() && mark == self.mark {
+            Trace::Marked
+        } else if partial.metadata().is_ok_and(|metadata| metadata.len() == self.layout.len) {
+            Trace::Unmarked
+        } else {
+            Trace::Foreign
+        }
     }
 
     /// How much of a block is in a partial file.
-    fn find(&self, file: &File, block: usize, known: Option<&Row>) -> Found {
+    fn find(&self, file: &File, block: usize, known: Option<&Row>, trace: Trace) -> Found {
         let (at, len) = self.layout.places[&block];
         let read = || {
             let mut bytes = vec![0; len as usize];
@@ -235,7 +241,7 @@ impl Work {
             };
         }
         // What cannot be proved afterwards is fetched from its first byte.
-        if !is_readable(&self.header) {
+        if trace == Trace::Unmarked || !is_readable(&self.header) {
             return Found::Nothing;
         }
         match seek(file, SeekFrom::Hole(at)) {
@@ -291,6 +297,18 @@ impl Work {
 fn page_bytes(file: &File) -> u64 {
     let of_disk = file.metadata().map_or(0, |metadata| metadata.blksize());
     of_disk.max(rustix::param::page_size() as u64)
+}
+
+/// What a partial file has of the one in the making.
+#[derive(Clone, Copy, PartialEq)]
+enum Trace {
+    /// The same layout and version.
+    Marked,
+    /// The same layout, with the mark cut off: it was complete and about to be renamed. What the ledger proves of it
+    /// counts; of what version the rest is nobody knows.
+    Unmarked,
+    /// Neither.
+    Foreign,
 }
 
 /// What is in a partial file of a block.

@@ -109,6 +109,30 @@ fn a_complete_run_asks_nothing_and_a_lost_file_alone_is_fetched_again() {
     assert!((2..=4).contains(&(server.requests() - asked)), "{}", server.requests() - asked);
 }
 
+/// A kill between the last check of a complete file and its renaming costs nothing.
+#[test]
+fn a_complete_file_that_was_not_renamed_is_not_fetched_again() {
+    let server = serve(TinyEarth::new(2));
+    let project = project(&server);
+    project.run();
+    let (before, asked) = (project.data(), server.requests());
+    let path = project.raw().join(format!("s2/{TILE}/20210101/{SCENE}/red.tif"));
+    let partial = minicube::partial_path(&path);
+    fs::rename(&path, &partial).unwrap();
+    assert_eq!(project.run().code(), 0);
+    assert_same(&before, &project.data());
+    assert_eq!(server.requests(), asked);
+
+    // Where the ledger does not prove it, it is not trusted.
+    let mut damaged = fs::read(&path).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&partial, damaged).unwrap();
+    assert_eq!(project.run().code(), 0);
+    assert_same(&before, &project.data());
+    assert_eq!(server.requests() - asked, 1, "one block");
+}
+
 #[test]
 fn cells_added_later_make_the_same_files_as_all_at_once() {
     let server = serve(TinyEarth::new(2));
