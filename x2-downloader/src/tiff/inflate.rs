@@ -181,8 +181,30 @@ impl Inflater {
         })
     }
 
-    /// Unpacks the codes of a block.
+    /// Unpacks the codes of a block, with the shifts of newer processors where there are.
+    #[expect(unsafe_code, reason = "calling a #[target_feature] function, after checking that the CPU has it")]
     fn codes(&self, source: &mut Source<'_>, out: &mut [u8], at: &mut usize) -> Result<(), Fault> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "bmi1,bmi2")]
+            fn with_bmi2(
+                inflater: &Inflater,
+                source: &mut Source<'_>,
+                out: &mut [u8],
+                at: &mut usize,
+            ) -> Result<(), Fault> {
+                inflater.codes_on_any(source, out, at)
+            }
+            if is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") {
+                // SAFETY: both features were just found.
+                return unsafe { with_bmi2(self, source, out, at) };
+            }
+        }
+        self.codes_on_any(source, out, at)
+    }
+
+    #[inline(always)]
+    fn codes_on_any(&self, source: &mut Source<'_>, out: &mut [u8], at: &mut usize) -> Result<(), Fault> {
         const MASK: u64 = (1 << LITERAL_BITS) - 1;
         let mut to = *at;
         loop {
@@ -241,6 +263,7 @@ impl Inflater {
         }
     }
 
+    #[inline(always)]
     fn distance(&self, source: &mut Source<'_>) -> Option<usize> {
         source.fill();
         let mut entry = self.distances[(source.bits & ((1 << DISTANCE_BITS) - 1)) as usize];
@@ -269,7 +292,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Brings at least 56 bits, or all that are left.
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self) {
         if let Some(next) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
             self.bits |= u64::from_le_bytes(*next) << (self.count & 63);
@@ -285,12 +308,14 @@ impl Source<'_> {
         }
     }
 
+    #[inline(always)]
     fn drop(&mut self, bits: u32) {
         self.bits >>= bits;
         self.count = self.count.wrapping_sub(bits);
     }
 
     /// The next bits as a number, `None` at the end.
+    #[inline(always)]
     fn take(&mut self, bits: u32) -> Option<u64> {
         if self.count < bits {
             self.fill();
