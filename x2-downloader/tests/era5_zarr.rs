@@ -191,6 +191,28 @@ fn a_month_holds_the_points_near_the_tiles_and_asks_for_no_other_chunk() {
     assert_eq!(x2_downloader::verify(&project.plan(), &Ctx::quiet(1)).unwrap().code(), 0);
 }
 
+/// The metadata and axes come twice, with the plan and with the run.
+#[test]
+fn a_plan_counts_the_chunks() {
+    let server = serve(store());
+    let project = project(&server, 0.0);
+    let mut plan = project.plan();
+    plan.last = NaiveDate::from_ymd_opt(2021, 1, 31).unwrap();
+    let options = x2_downloader::EstimateOptions { exact: false, rate_mb_s: 10.0 };
+    let said = x2_downloader::estimate(&plan, &Ctx::quiet(1), options).unwrap();
+    let sizes_asked = server.log().iter().filter(|request| request.target.contains(".0.")).count();
+    assert_eq!(sizes_asked, 16, "eight chunks of each array are all there are: {}", said.text());
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(project.raw().join(name)).unwrap()).unwrap()
+    };
+    let (plan, record) = (read(".ledger/plan.json"), read("run.json"));
+    let (planned, received) =
+        (plan["bytes"].as_f64().unwrap(), record["notes"]["received_bytes"].as_f64().unwrap());
+    assert!((planned / received - 1.0).abs() < 0.02, "planned {planned}, received {received}");
+    assert_eq!(plan["is_partial"], false);
+}
+
 #[test]
 fn at_another_time_the_bytes_are_the_same() {
     let server = serve(store());

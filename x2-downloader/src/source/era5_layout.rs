@@ -120,6 +120,11 @@ impl Layout {
         Ok(gathered)
     }
 
+    /// Indices of the chunks that hold wanted points of some steps.
+    pub(crate) fn chunks(&self, window: &Window, steps: &Range<usize>) -> Vec<Vec<usize>> {
+        self.parts(window, steps).into_iter().map(|part| part.index).collect()
+    }
+
     /// The chunks that hold wanted points of some steps.
     fn parts(&self, window: &Window, steps: &Range<usize>) -> Vec<Part> {
         let chunk = &self.variable.chunk;

@@ -9,12 +9,14 @@ use std::time::Instant;
 use chrono::{Datelike, Months};
 use minicube::{NaiveDate, partial_path, plan_hash};
 use tokio::sync::{Mutex, OnceCell};
+use url::Url;
 
 use super::cf_hours::{decode, hour_of};
 use super::era5_config::ZarrPlan;
 use super::era5_layout::Layout;
 use super::era5_netcdf::{self, Axes, Series};
-use super::files::{Folder, Format, length_and_hash};
+use super::files::{Folder, Format, length_and_hash, says_absent, size_of};
+use super::sentinel2::Cost;
 use super::zarr_remote::{RemoteZarr, Transfer};
 use super::zarr_window::{Window, window};
 use crate::Error;
@@ -82,6 +84,28 @@ pub(crate) fn describe(plan: &Plan, zarr: &ZarrPlan) -> String {
         plan.tiles.len(),
         plain(&zarr.store)
     )
+}
+
+/// Addresses of the chunks that all months need, array by array; a chunk that two months share comes twice.
+pub(crate) async fn chunks(http: &Http, plan: &Plan, zarr: &ZarrPlan) -> Result<Vec<Vec<Url>>, Stop> {
+    let months = months(plan, zarr);
+    let Some(store) = months.first().map(|month| &month.store) else { return Ok(Vec::new()) };
+    let opened = store.read(http).await?;
+    let of = |layout: &Layout| -> Result<Vec<Url>, Stop> {
+        let steps = months.iter().map(|month| month.steps(&opened.hours)).filter(|steps| !steps.is_empty());
+        let chunks = steps.flat_map(|steps| layout.chunks(&opened.window, &steps));
+        chunks.map(|index| layout.variable.address(&index).map_err(Stop::Gap)).collect()
+    };
+    opened.variables.iter().map(of).collect()
+}
+
+/// What a chunk costs; one that is not there holds fill.
+pub(crate) async fn cost(http: &Http, chunk: &Url) -> Result<Cost, Stop> {
+    match size_of(http, chunk).await {
+        Ok(bytes) => Ok(Cost { requests: 1, bytes, ..Cost::default() }),
+        Err(Stop::Gap(reason)) if says_absent(&reason) => Ok(Cost { requests: 1, ..Cost::default() }),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// Fetches a month. If an earlier run fetched enough, no chunk is requested.

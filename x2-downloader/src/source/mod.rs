@@ -14,6 +14,7 @@ pub(crate) mod files;
 mod hdf;
 mod hdf5_copy;
 pub(crate) mod listing;
+pub(crate) mod rasters;
 pub(crate) mod revisit;
 pub(crate) mod scenes;
 pub(crate) mod sentinel2;

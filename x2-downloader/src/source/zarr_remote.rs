@@ -140,6 +140,21 @@ impl Variable {
         Ok(parts.into_iter().flatten().collect())
     }
 
+    /// Address of a chunk.
+    pub(crate) fn address(&self, index: &[usize]) -> Result<Url, String> {
+        let index: Vec<u64> = index.iter().map(|&i| i as u64).collect();
+        Ok(self.below(&self.key(&index)?))
+    }
+
+    fn key(&self, index: &[u64]) -> Result<StoreKey, String> {
+        let array = open(&self.metadata, Arc::new(MemoryStore::new()));
+        array.map(|array| array.chunk_key(index)).map_err(|reason| format!("{}: {reason}", self.place()))
+    }
+
+    fn below(&self, key: &StoreKey) -> Url {
+        below(&self.base, &format!("{}/{}", self.name, key.as_str()))
+    }
+
     /// Values of a part of a chunk, by ranges within it, missing ones NaN. A chunk that is not there holds the array's
     /// fill value.
     pub(crate) async fn part(
@@ -152,10 +167,8 @@ impl Variable {
         let index: Vec<u64> = index.iter().map(|&i| i as u64).collect();
         let ranges: Vec<Range<u64>> =
             ranges.iter().map(|range| range.start as u64..range.end as u64).collect();
-        let failed = |reason: String| Stop::Gap(format!("{}: {reason}", self.place()));
-        let store = Arc::new(MemoryStore::new());
-        let key = open(&self.metadata, store).map_err(failed)?.chunk_key(&index);
-        let url = below(&self.base, &format!("{}/{}", self.name, key.as_str()));
+        let key = self.key(&index).map_err(Stop::Gap)?;
+        let url = self.below(&key);
         let mut damage = String::new();
         for _ in 0..DAMAGED_TRIES {
             let bytes = match http.get(&url).await {
