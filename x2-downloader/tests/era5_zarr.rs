@@ -341,6 +341,47 @@ fn a_damaged_chunk_is_fetched_again() {
     assert_eq!(bare(&damaged), bare(&calm));
 }
 
+/// The server goes away after the fifth chunk; later it is back. One request at a time, so that none is in flight.
+#[test]
+fn what_an_interrupted_month_had_is_not_asked_for_again() {
+    let files = store();
+    let (served, down) =
+        (Arc::new(std::sync::Mutex::new(0)), Arc::new(std::sync::atomic::AtomicBool::new(true)));
+    let is_down = Arc::clone(&down);
+    let server = TestServer::start(move |_, request: &Request| {
+        let Some(bytes) = request.target.strip_prefix("/era5.zarr/").and_then(|path| files.get(path)) else {
+            return Response::status(404);
+        };
+        if request.target.contains(".0.") {
+            let mut served = served.lock().unwrap();
+            if *served == 5 && is_down.load(std::sync::atomic::Ordering::SeqCst) {
+                return Response::status(503);
+            }
+            *served += 1;
+        }
+        Response::file(request, bytes)
+    });
+    let project = project(&server, 0.0);
+    let text = std::fs::read_to_string(project.config()).unwrap();
+    std::fs::write(project.config(), text.replace("retries = 1", "retries = 0\nconnections = 1")).unwrap();
+    let finish = run(&project, "2021-01-31");
+    assert!(finish.code() == 1 && finish.text().contains("503"), "{}", finish.text());
+    assert!(project.data().is_empty(), "{:?}", project.data().keys());
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    let mut asked: Vec<String> = server.log().into_iter().map(|request| request.target).collect();
+    asked.retain(|target| target.contains(".0."));
+    asked.sort();
+    assert_eq!(asked.len(), 16 + 1, "each once, but for the one that was refused: {asked:?}");
+    assert!(!project.raw().join(".ledger/era5/202101.scratch").exists());
+
+    let calm_server = serve(store());
+    let calm = self::project(&calm_server, 0.0);
+    assert_eq!(run(&calm, "2021-01-31").code(), 0);
+    assert_same(&calm.data(), &project.data());
+    assert_eq!(ledger(&calm.raw()), ledger(&project.raw()));
+}
+
 #[test]
 fn what_a_store_lacks_is_a_gap_with_a_reason() {
     let document = |change: &dyn Fn(&mut Value)| {

@@ -9,6 +9,7 @@ pub(crate) mod era5;
 pub(crate) mod era5_config;
 mod era5_layout;
 mod era5_netcdf;
+mod era5_scratch;
 pub(crate) mod era5_zarr;
 pub(crate) mod files;
 mod hdf;
