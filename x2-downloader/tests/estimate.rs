@@ -42,7 +42,7 @@ fn feed(base: &str) -> Value {
     let entry = |day: usize, name: &str| {
         let link = json!({"rel": "http://esipfed.org/ns/fedsearch/1.1/data#", "href": format!("{base}/data/{name}")});
         let size = granule(name).len() as f64 / 1_048_576.0;
-        let size = if day % 2 == 0 { json!(size.to_string()) } else { Value::Null };
+        let size = if day.is_multiple_of(2) { json!(size.to_string()) } else { Value::Null };
         json!({"time_start": format!("2021-01-{day:02}T00:00:00.000Z"), "granule_size": size, "links": [link]})
     };
     let day = |day: usize| names(&format!("2021.01.{day:02}")).map(|name| entry(day, &name));
