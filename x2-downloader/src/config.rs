@@ -64,7 +64,7 @@ pub struct Download {
     pub dem: Vec<String>,
     /// Land-cover rasters: names of products (`worldcover2020`, `worldcover2021`), addresses, local files or folders.
     pub landcover: Vec<String>,
-    /// How far around the wanted cells tiles of named products and of folders are taken, degrees.
+    /// How far around the wanted cells elevation is taken, degrees, at least 0.01; land cover is taken 0.01 around.
     pub static_margin_deg: f64,
     /// Tokens, each for one host; a table or a list of tables.
     #[serde(deserialize_with = "one_or_many")]

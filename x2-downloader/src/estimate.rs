@@ -9,15 +9,14 @@ use minicube::{plan_hash, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::estimate_sources::others;
 use crate::ledger::parts_folder;
-use crate::net::{Http, Stop, plain};
-use crate::plan::{Place, Plan, Sentinel2Plan, TilePlan};
+use crate::net::{Http, Stop};
+use crate::plan::{Plan, Sentinel2Plan, TilePlan};
 use crate::run::{mine, received_path, runtime, with_shard};
 use crate::source::catalogue::find_scenes;
-use crate::source::era5_config::Era5Plan;
 use crate::source::scenes::Scene;
 use crate::source::sentinel2::{self, Cost};
-use crate::source::{era5_zarr, smap, static_tiles};
 
 /// Scenes of a tile that are looked at, if not all are to be.
 const SAMPLE: usize = 8;
@@ -45,7 +44,7 @@ pub(crate) struct Estimate {
     /// Two standard errors; 0 if every scene was looked at.
     pub(crate) bytes_error: f64,
     pub(crate) disk: f64,
-    /// Whether there are sources whose bytes are known only when they arrive: granules, listings, Zarr stores.
+    /// Whether there is something of which no server told the size.
     pub(crate) is_partial: bool,
 }
 
@@ -56,7 +55,7 @@ impl Estimate {
         (found.plan == plan).then_some(found)
     }
 
-    fn add(&mut self, other: &Estimate) {
+    pub(crate) fn add(&mut self, other: &Estimate) {
         self.scenes += other.scenes;
         self.blocks += other.blocks;
         self.requests += other.requests;
@@ -65,7 +64,7 @@ impl Estimate {
         self.disk += other.disk;
     }
 
-    fn empty(plan: &str) -> Estimate {
+    pub(crate) fn empty(plan: &str) -> Estimate {
         let plan = plan.to_owned();
         Estimate {
             plan,
@@ -81,8 +80,8 @@ impl Estimate {
 }
 
 /// The scenes, blocks, requests, bytes, disk and hours that a run costs from nothing. The directories of the rasters
-/// that are looked at, and their classifications, stay for the run. What else a run fetches (granules, files) is listed
-/// with its size where a server tells it.
+/// that are looked at, and their classifications, stay for the run. Sizes of granules, files and chunks are those that
+/// servers tell.
 ///
 /// # Errors
 /// As [`crate::run`].
@@ -115,19 +114,20 @@ pub fn estimate(plan: &Plan, ctx: &Ctx, options: EstimateOptions) -> Result<Fini
         bytes_text(&total),
         human_bytes(total.disk as u64)
     ));
-    lines.extend(runtime.block_on(others(&http, plan, &mut total))?);
+    lines.extend(runtime.block_on(others(&http, plan, options.exact, &mut total))?);
     let by_rate = total.bytes / (options.rate_mb_s * 1e6);
     let by_latency = total.requests * LATENCY_S / plan.network.connections as f64;
     lines.push(format!(
         "in all {}{}; about {} at {} MB/s and {LATENCY_S} s a request",
         bytes_text(&total),
-        if total.is_partial { " (granules, listings and Zarr stores not counted)" } else { "" },
+        if total.is_partial { " (without what is not counted)" } else { "" },
         human_seconds(by_rate.max(by_latency)),
         options.rate_mb_s
     ));
     if total.bytes_error > 0.0 {
         lines.push(format!(
-            "estimated from {SAMPLE} scenes a tile; `plan --exact` looks at all, and a run goes on from there"
+            "estimated from {SAMPLE} scenes a tile and samples of the rest; `plan --exact` looks at all scenes and days, \
+             and a run goes on from there"
         ));
     }
     lines.push(format!("plan {hash}"));
@@ -140,7 +140,7 @@ fn path(raw: &Path, ctx: &Ctx) -> PathBuf {
     parts_folder(raw).join(with_shard("plan", ctx) + ".json")
 }
 
-fn bytes_text(estimate: &Estimate) -> String {
+pub(crate) fn bytes_text(estimate: &Estimate) -> String {
     let bytes = human_bytes(estimate.bytes as u64);
     match estimate.bytes_error {
         error if error > 0.0 => format!("{bytes} ± {}", human_bytes(error as u64)),
@@ -198,16 +198,21 @@ async fn of_tile(
 /// Scenes evenly spread over all degrees of cloud cover.
 fn sample(scenes: &[Scene], count: usize) -> Vec<&Scene> {
     let mut sorted: Vec<&Scene> = scenes.iter().collect();
-    if scenes.len() <= count {
-        return sorted;
-    }
     sorted.sort_by(|a, b| a.cloud_cover.unwrap_or(0.0).total_cmp(&b.cloud_cover.unwrap_or(0.0)));
-    (0..count).map(|i| sorted[(2 * i + 1) * scenes.len() / (2 * count)]).collect()
+    spread(&sorted, count).into_iter().copied().collect()
+}
+
+/// So many of a list, evenly spread over it; all if there are no more.
+pub(crate) fn spread<T>(all: &[T], count: usize) -> Vec<&T> {
+    if all.len() <= count {
+        return all.iter().collect();
+    }
+    (0..count).map(|i| &all[(2 * i + 1) * all.len() / (2 * count)]).collect()
 }
 
 /// From the scenes that were looked at to all, with two standard errors of a random sample: of one that is spread
 /// evenly it is rather less.
-fn extrapolate(costs: &[Cost], scenes: usize, hash: &str) -> Estimate {
+pub(crate) fn extrapolate(costs: &[Cost], scenes: usize, hash: &str) -> Estimate {
     let (n, all) = (costs.len() as f64, scenes as f64);
     if costs.is_empty() {
         return Estimate { scenes, ..Estimate::empty(hash) };
@@ -227,41 +232,6 @@ fn extrapolate(costs: &[Cost], scenes: usize, hash: &str) -> Estimate {
         disk: mean(|cost| cost.disk as f64) * all,
         is_partial: false,
     }
-}
-
-/// What is not Sentinel-2, with the sizes that servers tell, which are added to the total.
-async fn others(http: &Http, plan: &Plan, total: &mut Estimate) -> Result<Vec<String>, Error> {
-    let mut lines = Vec::new();
-    let has_more = |era5: &Era5Plan| era5.listing.is_some() || era5.zarr.is_some();
-    total.is_partial = plan.smap.is_some() || plan.era5.as_ref().is_some_and(has_more);
-    if let Some(smap) = &plan.smap {
-        lines.push(smap::describe(plan, smap));
-    }
-    if let Some(era5) = &plan.era5 {
-        lines.extend(era5.listing.iter().map(|listing| {
-            format!("ERA5: the .nc files of {:?} from {}", plan.project.years, plain(listing))
-        }));
-        lines.extend(era5.zarr.iter().map(|zarr| era5_zarr::describe(plan, zarr)));
-    }
-    let era5 = plan.era5.as_ref().map_or(&[][..], |era5| &era5.files);
-    for (name, places) in [("ERA5", era5), ("DEM", &plan.dem), ("land cover", &plan.landcover)] {
-        if places.is_empty() {
-            continue;
-        }
-        let mut bytes = 0;
-        for place in places {
-            let Place::Remote(url) = place else { continue };
-            match http.front(url, 1).await {
-                Ok((_, told)) => bytes += told.total.unwrap_or(0),
-                Err(Stop::Fatal(error)) => return Err(error),
-                Err(Stop::Gap(reason) | Stop::Later(reason)) => lines.push(format!("  {reason}")),
-            }
-        }
-        total.bytes += bytes as f64;
-        total.disk += bytes as f64;
-        lines.push(format!("{name}: {}, {}", static_tiles::describe(places), human_bytes(bytes)));
-    }
-    Ok(lines)
 }
 
 #[cfg(test)]

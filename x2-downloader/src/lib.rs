@@ -5,6 +5,7 @@ mod clouds;
 mod config;
 mod error;
 mod estimate;
+mod estimate_sources;
 mod headers;
 mod ledger;
 mod net;

@@ -12,7 +12,7 @@ use crate::config::{Download, Mode};
 use crate::net::Credentials;
 use crate::source::era5_config::{self, Era5Plan};
 use crate::source::smap_config::{self, SmapPlan};
-use crate::source::static_tiles;
+use crate::source::{rasters, static_tiles};
 use crate::{Error, ledger};
 
 /// The resolved plan. Serialised it is the identity of the raw data: settings of the network and absolute paths are
@@ -37,6 +37,11 @@ pub struct Plan {
     pub dem: Vec<Place>,
     /// Land-cover rasters.
     pub landcover: Vec<Place>,
+    /// How far around the wanted cells elevation is taken, degrees.
+    pub static_margin_deg: f64,
+    /// West, south, east, north of each wanted cell, degrees; west > east across the antimeridian.
+    #[serde(skip)]
+    pub(crate) boxes: Vec<[f64; 4]>,
     #[serde(skip)]
     pub(crate) network: Network,
 }
@@ -154,10 +159,11 @@ impl Plan {
             Credentials::default()
         });
         let boxes = static_tiles::cell_boxes(table);
-        let mut statics = |key: &str, texts: &[String]| -> Vec<Place> {
+        let static_margin_deg = section.static_margin_deg.max(rasters::NEAR_DEG);
+        let mut statics = |key: &str, texts: &[String], margin: f64| -> Vec<Place> {
             let mut found = Vec::new();
             for text in texts {
-                match static_tiles::expand(text, &boxes, section.static_margin_deg) {
+                match static_tiles::expand(text, &boxes, margin) {
                     Ok(places) => found.extend(places),
                     Err(problem) => problems.push(format!("{key}: {problem}")),
                 }
@@ -165,8 +171,8 @@ impl Plan {
             problems.extend(name_twice(key, &found));
             found
         };
-        let dem = statics("dem", &section.dem);
-        let landcover = statics("landcover", &section.landcover);
+        let dem = statics("dem", &section.dem, static_margin_deg);
+        let landcover = statics("landcover", &section.landcover, rasters::NEAR_DEG);
         if !problems.is_empty() {
             return Err(Error::Config { problems: problems.join("; ") });
         }
@@ -200,7 +206,20 @@ impl Plan {
             header_bytes: section.header_bytes,
             credentials,
         };
-        Ok(Plan { project, first, last, tiles, sentinel2, smap, era5, dem, landcover, network })
+        Ok(Plan {
+            project,
+            first,
+            last,
+            tiles,
+            sentinel2,
+            smap,
+            era5,
+            dem,
+            landcover,
+            static_margin_deg,
+            boxes,
+            network,
+        })
     }
 }
 

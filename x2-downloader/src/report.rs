@@ -242,8 +242,7 @@ fn network(page: Report, this_run: &ThisRun, estimate: Option<&Estimate>) -> Rep
             human_bytes(this_run.ever)
         )),
         Some(estimate) if estimate.is_partial => page.text(&format!(
-            "The plan said {} without granules, listings and Zarr stores, whose sizes are known when they arrive; all \
-             runs so far, planning included, received {}.",
+            "The plan said {} without what no server told the size of; all runs so far, planning included, received {}.",
             human_bytes(estimate.bytes as u64),
             human_bytes(this_run.ever)
         )),

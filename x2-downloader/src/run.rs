@@ -18,10 +18,9 @@ use crate::net::{Http, Traffic};
 use crate::plan::{Place, Plan, TilePlan};
 use crate::report::{Summary, ThisRun};
 use crate::source::catalogue::find_scenes;
-use crate::source::files::{Folder, Format, want_of};
 use crate::source::revisit::Completeness;
 use crate::source::scenes::Scene;
-use crate::source::{era5, era5_zarr, sentinel2, smap};
+use crate::source::{era5, era5_zarr, rasters, sentinel2, smap};
 
 /// How a unit ended, and the bytes of blocks and files that this run fetched for it.
 pub(crate) struct Unit {
@@ -252,24 +251,7 @@ impl Job {
                 None => Ok(Unit::skipped("era5", "is not wanted")),
             },
             Job::Era5Month(month) => era5_zarr::fetch_month(http, &plan.project.raw(), &month).await,
-            Job::Rasters(source, places) => {
-                let raw = plan.project.raw();
-                let unit = Folder {
-                    source,
-                    unit: source.to_owned(),
-                    folder: source.to_owned(),
-                    part: source.to_owned(),
-                    day: String::new(),
-                    format: Format::Any,
-                    wanted: None,
-                    raw: &raw,
-                };
-                let want = want_of(&places);
-                if unit.is_complete(&want) {
-                    return Ok(Unit::skipped(source, "was complete"));
-                }
-                unit.fetch(http, want, places).await
-            }
+            Job::Rasters(source, places) => rasters::fetch(http, plan, source, places).await,
         }
     }
 }

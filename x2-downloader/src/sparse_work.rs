@@ -175,6 +175,7 @@ impl Work {
         let mut rows = Vec::new();
         for &block in &span.blocks {
             let row = self.row(block, slice(block), State::Fetched);
+            let row = if is_readable(&self.header) { row } else { row.because(self.unproved()) };
             self.journal.append(&row)?;
             rows.push((block, row));
         }
@@ -281,6 +282,13 @@ impl Work {
     fn row(&self, block: usize, bytes: &[u8], status: State) -> Row {
         let sha256 = Some(sha256_bytes(bytes));
         Row { length: bytes.len() as u64, sha256, ..self.bare(block, status) }
+    }
+
+    fn unproved(&self) -> String {
+        format!(
+            "as it came: compression {} is not unpacked here, only the length is checked",
+            self.header.compression
+        )
     }
 
     fn bare(&self, block: usize, status: State) -> Row {

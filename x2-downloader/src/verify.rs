@@ -7,8 +7,9 @@ use minicube::{sha256_bytes, sha256_file};
 use rayon::prelude::*;
 
 use crate::ledger::{Kept, Part, Row, State, sealed_parts};
-use crate::plan::{Plan, TilePlan};
+use crate::plan::{Place, Plan, TilePlan};
 use crate::source::catalogue::kept_scenes;
+use crate::source::rasters;
 use crate::source::sentinel2::part_path;
 use crate::standing::Standing;
 
@@ -107,10 +108,16 @@ pub fn status(plan: &Plan) -> Result<Finish, Failure> {
     Ok(if is_whole { Finish::text_only(text) } else { Finish::with_gaps(text) })
 }
 
-/// Tiles of which scenes are not fetched yet.
+/// Tiles of which scenes are not fetched yet, and rasters that are not.
 fn waiting(plan: &Plan) -> Vec<String> {
+    let rasters = [("dem", &plan.dem), ("landcover", &plan.landcover)].into_iter();
+    let lacks = |(source, places): &(&'static str, &Vec<Place>)| {
+        !places.is_empty() && !rasters::is_complete(plan, source, places)
+    };
+    let mut waiting: Vec<String> =
+        rasters.filter(lacks).map(|(source, _)| format!("{source}: not complete yet")).collect();
     if plan.sentinel2.is_none() {
-        return Vec::new();
+        return waiting;
     }
     let of_tile = |tile: &TilePlan| match kept_scenes(plan, tile) {
         None => Some(format!("{}: the catalogue was not asked yet", tile.id)),
@@ -121,7 +128,8 @@ fn waiting(plan: &Plan) -> Vec<String> {
                 .then(|| format!("{}: {waiting} of {} scenes are not fetched yet", tile.id, scenes.len()))
         }
     };
-    plan.tiles.iter().filter_map(of_tile).collect()
+    waiting.extend(plan.tiles.iter().filter_map(of_tile));
+    waiting
 }
 
 fn nothing(plan: &Plan) -> Failure {

@@ -191,6 +191,28 @@ fn a_month_holds_the_points_near_the_tiles_and_asks_for_no_other_chunk() {
     assert_eq!(x2_downloader::verify(&project.plan(), &Ctx::quiet(1)).unwrap().code(), 0);
 }
 
+/// The metadata and axes come twice, with the plan and with the run.
+#[test]
+fn a_plan_counts_the_chunks() {
+    let server = serve(store());
+    let project = project(&server, 0.0);
+    let mut plan = project.plan();
+    plan.last = NaiveDate::from_ymd_opt(2021, 1, 31).unwrap();
+    let options = x2_downloader::EstimateOptions { exact: false, rate_mb_s: 10.0 };
+    let said = x2_downloader::estimate(&plan, &Ctx::quiet(1), options).unwrap();
+    let sizes_asked = server.log().iter().filter(|request| request.target.contains(".0.")).count();
+    assert_eq!(sizes_asked, 16, "eight chunks of each array are all there are: {}", said.text());
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(project.raw().join(name)).unwrap()).unwrap()
+    };
+    let (plan, record) = (read(".ledger/plan.json"), read("run.json"));
+    let (planned, received) =
+        (plan["bytes"].as_f64().unwrap(), record["notes"]["received_bytes"].as_f64().unwrap());
+    assert!((planned / received - 1.0).abs() < 0.02, "planned {planned}, received {received}");
+    assert_eq!(plan["is_partial"], false);
+}
+
 #[test]
 fn at_another_time_the_bytes_are_the_same() {
     let server = serve(store());
@@ -317,6 +339,47 @@ fn a_damaged_chunk_is_fetched_again() {
     assert_eq!(run(&calm, "2021-01-31").code(), 0);
     let bare = |project: &TestProject| values(&january(project), "tp").mapv(f32::to_bits);
     assert_eq!(bare(&damaged), bare(&calm));
+}
+
+/// The server goes away after the fifth chunk; later it is back. One request at a time, so that none is in flight.
+#[test]
+fn what_an_interrupted_month_had_is_not_asked_for_again() {
+    let files = store();
+    let (served, down) =
+        (Arc::new(std::sync::Mutex::new(0)), Arc::new(std::sync::atomic::AtomicBool::new(true)));
+    let is_down = Arc::clone(&down);
+    let server = TestServer::start(move |_, request: &Request| {
+        let Some(bytes) = request.target.strip_prefix("/era5.zarr/").and_then(|path| files.get(path)) else {
+            return Response::status(404);
+        };
+        if request.target.contains(".0.") {
+            let mut served = served.lock().unwrap();
+            if *served == 5 && is_down.load(std::sync::atomic::Ordering::SeqCst) {
+                return Response::status(503);
+            }
+            *served += 1;
+        }
+        Response::file(request, bytes)
+    });
+    let project = project(&server, 0.0);
+    let text = std::fs::read_to_string(project.config()).unwrap();
+    std::fs::write(project.config(), text.replace("retries = 1", "retries = 0\nconnections = 1")).unwrap();
+    let finish = run(&project, "2021-01-31");
+    assert!(finish.code() == 1 && finish.text().contains("503"), "{}", finish.text());
+    assert!(project.data().is_empty(), "{:?}", project.data().keys());
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(run(&project, "2021-01-31").code(), 0);
+    let mut asked: Vec<String> = server.log().into_iter().map(|request| request.target).collect();
+    asked.retain(|target| target.contains(".0."));
+    asked.sort();
+    assert_eq!(asked.len(), 16 + 1, "each once, but for the one that was refused: {asked:?}");
+    assert!(!project.raw().join(".ledger/era5/202101.scratch").exists());
+
+    let calm_server = serve(store());
+    let calm = self::project(&calm_server, 0.0);
+    assert_eq!(run(&calm, "2021-01-31").code(), 0);
+    assert_same(&calm.data(), &project.data());
+    assert_eq!(ledger(&calm.raw()), ledger(&project.raw()));
 }
 
 #[test]

@@ -66,6 +66,18 @@ fn every_compression_and_layout_gives_the_same_pixels() {
     }
 }
 
+/// Blocks of LERC are kept as they came, and the ledger says that nobody unpacked them.
+#[test]
+fn a_compression_that_is_not_read_here_is_said_to_be_unproved() {
+    const LERC: u16 = 34_887;
+    let (project, _) = fetched(&Image { compression: LERC, ..image(1098, 128) });
+    for (_, asset, row, _, status, reason) in ledger(&project.raw()).into_iter().filter(|row| row.2 >= 0) {
+        let unproved =
+            reason.as_ref().is_some_and(|reason| reason.contains("compression 34887 is not unpacked here"));
+        assert_eq!(unproved, asset == "red", "{asset} {row} {status} {reason:?}");
+    }
+}
+
 #[test]
 fn bands_in_separate_planes_are_all_there() {
     let (project, file) = fetched(&Image { planes: 3, ..image(1098, 128) });

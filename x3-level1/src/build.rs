@@ -79,7 +79,7 @@ fn fill(
         || optical::write(tile, &writer, memory, progress),
         || {
             once(&writer, "static", || {
-                statics::write(&tile.statics, &tile.cubes, tile.grid, tile.epsg, &writer)
+                statics::write(&tile.statics, &tile.cubes, (tile.grid, tile.epsg), ledger, &writer)
             })
             .and_then(|()| once(&writer, "era5", || write_era5(tile, &writer)))
             .and_then(|()| once(&writer, "smap", || write_smap(tile, &writer)))

@@ -77,6 +77,10 @@ pub(crate) fn plan(config: &Era5Config, folder: &Path) -> Result<Option<Era5Plan
         variables.push(var);
     }
     if variables.is_empty() {
+        tracing::warn!(
+            files = opened.len(),
+            "the files in raw/era5 have none of ERA5's usual variables: name those to read in [level1.era5] variables"
+        );
         return Ok(None);
     }
     Ok(Some(Era5Plan { variables, series, window: config.window, digest: set.digest, files }))

@@ -30,6 +30,12 @@ impl AssetRecord {
         self.blocks.get(&key).or_else(|| self.blocks.get(&(-1, -1))).map(String::as_str)
     }
 
+    /// Whether it was fetched by the block.
+    #[must_use]
+    pub fn is_in_blocks(&self) -> bool {
+        self.blocks.keys().any(|(row, _)| *row >= 0)
+    }
+
     /// Whether every block has this status.
     #[must_use]
     pub fn all(&self, status: &str) -> bool {

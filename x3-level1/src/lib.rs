@@ -21,6 +21,7 @@ mod resample;
 mod run;
 mod scene;
 mod smap;
+mod static_blocks;
 mod statics;
 mod survey;
 mod verify;

@@ -23,6 +23,7 @@ use crate::config::{Config, ImportConfig};
 use crate::daily::Reduce;
 use crate::files::FileSet;
 use crate::layout::{Layout, SeriesInfo, SeriesLayout};
+use crate::ledger::Ledger;
 use crate::netcdf_file::NetcdfFile;
 use crate::plan::{CubePlan, store_path};
 use crate::resample::{AxisWeights, area_average, area_mode};
@@ -79,6 +80,9 @@ pub struct ImportPlan {
     pub places: Vec<Place>,
     #[serde(skip)]
     level1: PathBuf,
+    /// What is known of the blocks of the static layers' rasters.
+    #[serde(skip)]
+    ledger: Ledger,
 }
 
 /// One place to import.
@@ -146,6 +150,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         grid,
         digest,
         statics: statics::plan(config, &project.raw())?,
+        ledger: Ledger::read(&project.raw().join("ledger.parquet"))?,
         places,
         level1: project.level1(),
     })
@@ -463,7 +468,8 @@ impl ImportPlan {
         for (asset, source) in &place.sources {
             self.write_asset(place, asset, source, &writer)?;
         }
-        statics::write(&self.statics, std::slice::from_ref(&place.cube), self.grid, place.epsg, &writer)?;
+        let cube = std::slice::from_ref(&place.cube);
+        statics::write(&self.statics, cube, (self.grid, place.epsg), &self.ledger, &writer)?;
         if let Some(weather) = weather {
             build::write_days("era5/time", weather.first_day, weather.days, &writer)?;
             for (info, values) in weather.info.iter().zip(weather.values) {

@@ -83,6 +83,20 @@ impl Raster {
         )
     }
 
+    /// Rows and columns of the pixels that touch the bounds, within the raster.
+    #[must_use]
+    pub(crate) fn pixels(&self, bounds: &Bounds) -> (Range<usize>, Range<usize>) {
+        let span = |from: f64, to: f64, len: usize| {
+            let clip = |value: f64| value.clamp(0.0, len as f64) as usize;
+            clip(from.floor())..clip(to.ceil())
+        };
+        let rows =
+            ((self.origin.1 - bounds.y_max) / self.pixel.1, (self.origin.1 - bounds.y_min) / self.pixel.1);
+        let cols =
+            ((bounds.x_min - self.origin.0) / self.pixel.0, (bounds.x_max - self.origin.0) / self.pixel.0);
+        (span(rows.0, rows.1, self.size.1), span(cols.0, cols.1, self.size.0))
+    }
+
     /// Whether any pixel of the raster lies within the bounds.
     #[must_use]
     pub(crate) fn covers(&self, bounds: &Bounds) -> bool {

@@ -11,7 +11,9 @@ use serde::Serialize;
 use crate::Error;
 use crate::config::{Config, GeomorphonConfig, Static};
 use crate::files::FileSet;
+use crate::ledger::Ledger;
 use crate::plan::CubePlan;
+use crate::static_blocks;
 use crate::warp::{Mosaic, Resampling};
 
 /// The longest search radius for terrain forms, and so the widest margin around a cube.
@@ -96,16 +98,23 @@ fn check(options: &GeomorphonConfig) -> Result<(), Error> {
 /// Computes and writes all static layers.
 ///
 /// # Errors
-/// [`Error::Raster`] or [`Error::Georeference`] for unusable rasters, [`Error::Minicube`] if the store cannot be written.
+/// [`Error::Raster`] or [`Error::Georeference`] for unusable rasters, [`Error::NoInput`] if a block that is needed was not
+/// fetched, [`Error::Minicube`] if the store cannot be written.
 pub(crate) fn write(
     plan: &StaticsPlan,
     cubes: &[CubePlan],
-    grid: CellGrid,
-    epsg: Epsg,
+    (grid, epsg): (CellGrid, Epsg),
+    ledger: &Ledger,
     writer: &CubeWriter,
 ) -> Result<(), Error> {
     let wants = |layer| plan.layers.contains(&layer);
+    let fetched = |files: &FileSet, margin_px: usize| {
+        let margin = margin_px as f64 * grid.resolution_m;
+        static_blocks::check(&files.paths, ledger, cubes, epsg, margin)
+    };
     if wants(Static::Dem) || wants(Static::Slope) {
+        // A pixel for the slope, and one for the heights between pixels.
+        fetched(&plan.dem, 2)?;
         let mosaic = Mosaic::open(&plan.dem.paths)?;
         let layers = cubes
             .par_iter()
@@ -127,6 +136,7 @@ pub(crate) fn write(
     if let Some(options) = &plan.geomorphon {
         let mosaic = Mosaic::open(&plan.dem.paths)?;
         let margin = options.search_px;
+        fetched(&plan.dem, margin + 1)?;
         let inner = s![margin..margin + grid.size_px, margin..margin + grid.size_px];
         // A warp of its own: heights depend in the last bits on the window, and elevation and slope must not depend on
         // whether terrain forms are wanted.
@@ -145,6 +155,7 @@ pub(crate) fn write(
         )?;
     }
     if wants(Static::Landcover) {
+        fetched(&plan.landcover, 0)?;
         let mosaic = Mosaic::open(&plan.landcover.paths)?;
         let shape = Shape { rows: grid.size_px, cols: grid.size_px };
         let layers = cubes

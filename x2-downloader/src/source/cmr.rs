@@ -13,17 +13,18 @@ use crate::net::{Http, Stop, plain};
 
 const PAGE_GRANULES: &str = "2000";
 const MAX_PAGES: usize = 10_000;
+const BYTES_A_MEGABYTE: f64 = 1_048_576.0;
 /// Names the page that follows, in an answer, and then in the request for it.
 const NEXT_PAGE: &str = "cmr-search-after";
 
-/// Addresses of the granules of each day, ascending.
-pub(crate) type Granules = BTreeMap<NaiveDate, BTreeSet<Url>>;
+/// Addresses of the granules of each day, ascending, with their sizes in bytes where the repository tells them.
+pub(crate) type Granules = BTreeMap<NaiveDate, BTreeMap<Url, Option<u64>>>;
 
 /// An answer that is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     question: String,
-    granules: BTreeMap<NaiveDate, BTreeSet<String>>,
+    granules: BTreeMap<NaiveDate, BTreeMap<String, Option<u64>>>,
 }
 
 /// The question for all granules of a product from the first to the last day.
@@ -56,7 +57,8 @@ pub(crate) async fn find(http: &Http, question: &Url, cache: &Path, refresh: boo
     let granules = search(http, question).await?;
     let failed =
         |error: serde_json::Error| Error::Ledger { path: cache.to_owned(), reason: error.to_string() };
-    let texts = |urls: &BTreeSet<Url>| urls.iter().map(Url::to_string).collect();
+    let texts =
+        |urls: &BTreeMap<Url, Option<u64>>| urls.iter().map(|(url, size)| (url.to_string(), *size)).collect();
     let kept =
         Kept { question: text, granules: granules.iter().map(|(day, urls)| (*day, texts(urls))).collect() };
     let bytes = serde_json::to_vec(&kept).map_err(failed)?;
@@ -67,8 +69,8 @@ pub(crate) async fn find(http: &Http, question: &Url, cache: &Path, refresh: boo
 /// The answer of an earlier run; `None` if there is none to this question.
 fn kept(cache: &Path, question: &str) -> Option<Granules> {
     let kept: Kept = serde_json::from_slice(&std::fs::read(cache).ok()?).ok()?;
-    let urls = |texts: &BTreeSet<String>| -> Option<BTreeSet<Url>> {
-        texts.iter().map(|text| Url::parse(text).ok()).collect()
+    let urls = |texts: &BTreeMap<String, Option<u64>>| -> Option<BTreeMap<Url, Option<u64>>> {
+        texts.iter().map(|(text, size)| Some((Url::parse(text).ok()?, *size))).collect()
     };
     let days = kept.granules.iter().map(|(day, texts)| Some((*day, urls(texts)?)));
     days.collect::<Option<Granules>>().filter(|_| kept.question == question)
@@ -90,8 +92,8 @@ async fn search(http: &Http, question: &Url) -> Result<Granules, Stop> {
             let found: String = feed.to_string().chars().take(120).collect();
             Stop::Gap(format!("{here}: expected a feed with entries, found {found}"))
         })?;
-        for (day, url) in entries.iter().filter_map(granule) {
-            granules.entry(day).or_default().insert(url);
+        for (day, url, size) in entries.iter().filter_map(granule) {
+            granules.entry(day).or_default().insert(url, size);
         }
         after = answer.headers.get(NEXT_PAGE).and_then(|token| token.to_str().ok()).map(str::to_owned);
         let Some(token) = after.as_ref().filter(|_| !entries.is_empty()) else { return Ok(granules) };
@@ -101,9 +103,9 @@ async fn search(http: &Http, question: &Url) -> Result<Granules, Stop> {
     }
 }
 
-/// Day and address of a granule; `None` if the entry has no day or links to no HDF5 file. Links that it inherits are
+/// Day, address and size of a granule; `None` if the entry has no day or links to no HDF5 file. Links that it inherits are
 /// those of the collection. What could hold a secret is taken from the address.
-fn granule(entry: &Value) -> Option<(NaiveDate, Url)> {
+fn granule(entry: &Value) -> Option<(NaiveDate, Url, Option<u64>)> {
     let day = entry["time_start"].as_str()?.get(..10)?.parse().ok()?;
     let links = entry["links"].as_array()?;
     let url = links.iter().filter(|link| link["inherited"] != true).find_map(|link| {
@@ -116,7 +118,14 @@ fn granule(entry: &Value) -> Option<(NaiveDate, Url)> {
         let _ = url.set_password(None);
         (is_data && is_file).then_some(url)
     });
-    Some((day, url?))
+    Some((day, url?, size(entry)))
+}
+
+/// Bytes, from megabytes as a number or, as the repository has it, as a text.
+fn size(entry: &Value) -> Option<u64> {
+    let told = &entry["granule_size"];
+    let megabytes = told.as_f64().or_else(|| told.as_str()?.parse().ok())?;
+    (megabytes > 0.0).then_some((megabytes * BYTES_A_MEGABYTE).round() as u64)
 }
 
 #[cfg(test)]
@@ -144,15 +153,16 @@ mod tests {
     #[test]
     fn the_data_link_of_the_granule_itself_is_taken() {
         let data = "http://esipfed.org/ns/fedsearch/1.1/data#";
-        let entry = json!({"time_start": "2021-02-13T03:00:00.000Z", "links": [
+        let entry = json!({"time_start": "2021-02-13T03:00:00.000Z", "granule_size": "143.5", "links": [
             {"rel": data, "href": "https://host/collection/all.h5", "inherited": true},
             {"rel": data, "href": "s3://bucket/a.h5"},
             {"rel": "http://esipfed.org/ns/fedsearch/1.1/browse#", "href": "https://host/a.h5"},
             {"rel": data, "href": "https://host/a.h5.xml"},
             {"rel": data, "href": "https://user:secret@host/2021.02.13/a.h5?token=secret"},
             {"rel": data, "href": "https://other/a.h5"}]});
-        let (day, url) = granule(&entry).unwrap();
+        let (day, url, size) = granule(&entry).unwrap();
         assert_eq!((day.to_string(), url.as_str()), ("2021-02-13".into(), "https://host/2021.02.13/a.h5"));
+        assert_eq!(size, Some(287 << 19), "143.5 MiB");
         assert!(granule(&json!({"time_start": "2021-02-13T03:00:00.000Z", "links": []})).is_none());
         assert!(granule(&json!({"links": [{"rel": data, "href": "https://host/a.h5"}]})).is_none());
     }

@@ -28,35 +28,38 @@ pub(crate) async fn fetch(http: &Arc<Http>, plan: &Plan, era5: &Era5Plan) -> Res
         wanted: None,
         raw: &raw,
     };
-    let mut places = era5.files.clone();
-    let years = plan.project.years[0]..=plan.project.years[1];
-    let want = minicube::plan_hash(&(want_of(&places), era5.listing.is_some(), &plan.project.years));
+    let want = minicube::plan_hash(&(want_of(&era5.files), era5.listing.is_some(), &plan.project.years));
     if unit.is_complete(&want) {
         return Ok(Unit::skipped("era5", "was complete"));
     }
-    if let Some(url) = &era5.listing {
-        let mut url = url.clone();
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        let page = match http.get(&url).await {
-            Ok(page) => page,
-            Err(Stop::Fatal(error)) => return Err(error),
-            Err(Stop::Gap(reason) | Stop::Later(reason)) => return unit.fail(want, &url, reason),
-        };
-        let mut found = listing::files(&String::from_utf8_lossy(&page.bytes), &url);
-        found.retain(|url| url.path().ends_with(".nc"));
-        let found = found.into_iter().map(Place::Remote).filter(|place| is_of_years(&place.name(), &years));
-        places.extend(found);
-        if places.is_empty() {
-            return unit.fail(
-                want,
-                &url,
-                format!("the listing has no .nc file of {} to {}", years.start(), years.end()),
-            );
-        }
-    }
+    let places = match (places(http, plan, era5).await, &era5.listing) {
+        (Ok(places), _) => places,
+        (Err(Stop::Gap(reason) | Stop::Later(reason)), Some(url)) => return unit.fail(want, url, reason),
+        (Err(Stop::Fatal(error)), _) => return Err(error),
+        (Err(_), None) => era5.files.clone(),
+    };
     unit.fetch(http, want, places).await
+}
+
+/// The named files, and those of the project's years in the listing.
+pub(crate) async fn places(http: &Http, plan: &Plan, era5: &Era5Plan) -> Result<Vec<Place>, Stop> {
+    let mut places = era5.files.clone();
+    let Some(listing) = &era5.listing else { return Ok(places) };
+    let mut url = listing.clone();
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    let years = plan.project.years[0]..=plan.project.years[1];
+    let page = http.get(&url).await?;
+    let mut found = listing::files(&String::from_utf8_lossy(&page.bytes), &url);
+    found.retain(|url| url.path().ends_with(".nc"));
+    let found = found.into_iter().map(Place::Remote).filter(|place| is_of_years(&place.name(), &years));
+    places.extend(found);
+    if places.is_empty() {
+        let (from, to) = (years.start(), years.end());
+        return Err(Stop::Gap(format!("the listing has no .nc file of {from} to {to}")));
+    }
+    Ok(places)
 }
 
 /// Whether a file name holds one of the years, or no year at all.

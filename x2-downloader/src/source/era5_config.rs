@@ -1,5 +1,7 @@
 //! What the user wrote about ERA5, and what it comes to.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -11,7 +13,8 @@ use crate::plan::{Place, http_url, identity, identity_of_url, name_twice, place}
 pub struct Era5 {
     /// A directory listing with `.nc` files; those whose name holds another year are left out.
     pub listing: Option<String>,
-    /// NetCDF files, of ERA5 or another archive such as AgERA5 or E-OBS: addresses or local paths.
+    /// NetCDF files, of ERA5 or another archive such as AgERA5 or E-OBS: addresses, local files, or local folders of which
+    /// every `.nc` is taken.
     pub files: Vec<String>,
     /// A Zarr store over HTTPS with consolidated metadata.
     pub zarr: Option<String>,
@@ -69,12 +72,17 @@ impl Era5Plan {
 /// Checks the key; problems are added to `problems`.
 pub(crate) fn resolve(era5: &Era5, problems: &mut Vec<String>) -> Option<Era5Plan> {
     let listing = era5.listing.as_ref().and_then(|text| http_url("era5.listing", text, problems));
-    let files: Vec<Place> = era5.files.iter().map(|text| place(text)).collect();
-    for file in &files {
-        if let Place::Local(path) = file
-            && !path.is_file()
-        {
-            problems.push(format!("era5.files: no file {}", path.display()));
+    let mut files: Vec<Place> = Vec::new();
+    for text in &era5.files {
+        match place(text) {
+            Place::Local(path) if path.is_dir() => match folder(&path) {
+                Ok(found) => files.extend(found.into_iter().map(Place::Local)),
+                Err(problem) => problems.push(format!("era5.files: {problem}")),
+            },
+            Place::Local(path) if !path.is_file() => {
+                problems.push(format!("era5.files: no file or folder {}", path.display()));
+            }
+            place => files.push(place),
         }
     }
     problems.extend(name_twice("era5.files", &files));
@@ -98,6 +106,18 @@ pub(crate) fn resolve(era5: &Era5, problems: &mut Vec<String>) -> Option<Era5Pla
     Some(Era5Plan { listing, files, zarr })
 }
 
+/// The `.nc` files of a folder, ascending by name: archives such as AgERA5 have one a day.
+fn folder(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error: std::io::Error| format!("cannot list the folder {}: {error}", path.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        files.push(entry.map_err(failed)?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|end| end.eq_ignore_ascii_case("nc")));
+    files.sort();
+    if files.is_empty() { Err(format!("the folder {} has no .nc file", path.display())) } else { Ok(files) }
+}
+
 /// A name, or names of groups and a name, that cannot leave the store.
 fn is_array_path(name: &str) -> bool {
     name.split('/').all(crate::ledger::is_safe_name)
@@ -106,6 +126,23 @@ fn is_array_path(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_stands_for_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("files = [{:?}]", dir.path().to_str().unwrap());
+        let era5: Era5 = toml::from_str(&text).unwrap();
+        let mut problems = Vec::new();
+        resolve(&era5, &mut problems);
+        assert!(problems[0].contains("has no .nc file"), "{problems:?}");
+        for name in ["20210102.nc", "20210101.nc", "readme.txt"] {
+            std::fs::write(dir.path().join(name), b"CDF").unwrap();
+        }
+        let mut problems = Vec::new();
+        let plan = resolve(&era5, &mut problems).unwrap();
+        let names: Vec<String> = plan.files.iter().map(Place::name).collect();
+        assert_eq!((names, problems.len()), (vec!["20210101.nc".into(), "20210102.nc".into()], 0));
+    }
 
     #[test]
     fn all_problems_are_told_at_once() {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, stream};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
 use super::era5_netcdf::Series;
+use super::era5_scratch::Scratch;
 use super::zarr_remote::{Transfer, Variable};
 use super::zarr_window::Window;
 use crate::net::{Http, Stop};
@@ -27,6 +29,15 @@ const SHORT_NAMES: [(&str, &str); 10] = [
     ("surface_solar_radiation_downwards", "ssrd"),
     ("total_precipitation", "tp"),
 ];
+
+/// Where values come from: over the network, or from what an interrupted run kept.
+pub(crate) struct Supply<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) transfer: Transfer,
+    /// What came over the network in this run, bytes.
+    pub(crate) received: AtomicU64,
+    pub(crate) scratch: &'a Scratch,
+}
 
 /// An array and where its dimensions stand.
 pub(crate) struct Layout {
@@ -88,8 +99,7 @@ impl Layout {
     /// without a wanted point are not fetched.
     pub(crate) async fn gather(
         &self,
-        http: &Http,
-        transfer: &Transfer,
+        supply: &Supply<'_>,
         window: &Window,
         steps: Range<usize>,
     ) -> Result<Array3<f32>, Stop> {
@@ -97,27 +107,54 @@ impl Layout {
         let mut gathered = Array3::from_elem(shape, f32::NAN);
         let mut parts = stream::iter(self.parts(window, &steps))
             .map(|part| async move {
-                let values = self.variable.part(http, transfer, &part.index, &part.ranges).await?;
+                let values = self.take(supply, &part).await?;
                 Ok::<_, Stop>((part, values))
             })
-            .buffer_unordered(http.settings.connections);
+            .buffer_unordered(supply.http.settings.connections);
         while let Some(part) = parts.next().await {
             let (part, values) = part?;
-            let values = self
-                .ordered(values)
-                .map_err(|reason| Stop::Gap(format!("{}: {reason}", self.variable.place())))?;
             for (step, values) in values.axis_iter(Axis(0)).enumerate() {
                 let step = part.first_step + step - steps.start;
                 for &(row, from_row) in &part.rows {
                     for &(col, from_col) in &part.cols {
                         if window.wanted[(row, col)] {
-                            gathered[(step, row, col)] = values[(from_row, from_col)] as f32;
+                            gathered[(step, row, col)] = values[(from_row, from_col)];
                         }
                     }
                 }
             }
         }
         Ok(gathered)
+    }
+
+    /// Values `[time, latitude, longitude]` of a part of a chunk. A chunk that is not there may be there another time: it
+    /// is not kept.
+    async fn take(&self, supply: &Supply<'_>, part: &Part) -> Result<Array3<f32>, Stop> {
+        let key = format!("{} {:?} {:?}", self.variable.name, part.index, part.ranges);
+        let shape = [self.time, self.latitude, self.longitude].map(|dim| part.ranges[dim].len());
+        if let Some((values, length)) = supply.scratch.get(&key)
+            && let Ok(values) = Array3::from_shape_vec(shape, values)
+        {
+            supply.transfer.count(Some(length));
+            return Ok(values);
+        }
+        let (values, length) =
+            self.variable.part(supply.http, &supply.transfer, &part.index, &part.ranges).await?;
+        let values = self
+            .ordered(values)
+            .map_err(|reason| Stop::Gap(format!("{}: {reason}", self.variable.place())))?
+            .mapv(|value| value as f32);
+        if let Some(length) = length {
+            supply.received.fetch_add(length, Ordering::Relaxed);
+            let values: Vec<f32> = values.iter().copied().collect();
+            supply.scratch.put(&key, &values, length)?;
+        }
+        Ok(values)
+    }
+
+    /// Indices of the chunks that hold wanted points of some steps.
+    pub(crate) fn chunks(&self, window: &Window, steps: &Range<usize>) -> Vec<Vec<usize>> {
+        self.parts(window, steps).into_iter().map(|part| part.index).collect()
     }
 
     /// The chunks that hold wanted points of some steps.

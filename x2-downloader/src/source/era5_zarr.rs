@@ -4,17 +4,21 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use chrono::{Datelike, Months};
 use minicube::{NaiveDate, partial_path, plan_hash};
 use tokio::sync::{Mutex, OnceCell};
+use url::Url;
 
 use super::cf_hours::{decode, hour_of};
 use super::era5_config::ZarrPlan;
-use super::era5_layout::Layout;
+use super::era5_layout::{Layout, Supply};
 use super::era5_netcdf::{self, Axes, Series};
-use super::files::{Folder, Format, length_and_hash};
+use super::era5_scratch::Scratch;
+use super::files::{Folder, Format, length_and_hash, says_absent, size_of};
+use super::sentinel2::Cost;
 use super::zarr_remote::{RemoteZarr, Transfer};
 use super::zarr_window::{Window, window};
 use crate::Error;
@@ -44,7 +48,7 @@ struct Store {
     boxes: Vec<[f64; 4]>,
     /// What is wanted of it, or why that cannot be had.
     opened: OnceCell<Result<Opened, String>>,
-    /// One month at a time has all connections: a kill then loses no more than a month.
+    /// One month at a time has all connections: a kill then leaves one month begun.
     turn: Mutex<()>,
 }
 
@@ -82,6 +86,28 @@ pub(crate) fn describe(plan: &Plan, zarr: &ZarrPlan) -> String {
         plan.tiles.len(),
         plain(&zarr.store)
     )
+}
+
+/// Addresses of the chunks that all months need, array by array; a chunk that two months share comes twice.
+pub(crate) async fn chunks(http: &Http, plan: &Plan, zarr: &ZarrPlan) -> Result<Vec<Vec<Url>>, Stop> {
+    let months = months(plan, zarr);
+    let Some(store) = months.first().map(|month| &month.store) else { return Ok(Vec::new()) };
+    let opened = store.read(http).await?;
+    let of = |layout: &Layout| -> Result<Vec<Url>, Stop> {
+        let steps = months.iter().map(|month| month.steps(&opened.hours)).filter(|steps| !steps.is_empty());
+        let chunks = steps.flat_map(|steps| layout.chunks(&opened.window, &steps));
+        chunks.map(|index| layout.variable.address(&index).map_err(Stop::Gap)).collect()
+    };
+    opened.variables.iter().map(of).collect()
+}
+
+/// What a chunk costs; one that is not there holds fill.
+pub(crate) async fn cost(http: &Http, chunk: &Url) -> Result<Cost, Stop> {
+    match size_of(http, chunk).await {
+        Ok(bytes) => Ok(Cost { requests: 1, bytes, ..Cost::default() }),
+        Err(Stop::Gap(reason)) if says_absent(&reason) => Ok(Cost { requests: 1, ..Cost::default() }),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// Fetches a month. If an earlier run fetched enough, no chunk is requested.
@@ -132,8 +158,11 @@ pub(crate) async fn fetch_month(http: &Arc<Http>, raw: &Path, month: &Month) -> 
         unit.reseal(want)?;
         return Ok(Unit::skipped(&unit.unit, "what was kept is enough"));
     }
-    let transfer = Transfer::default();
-    let result = write(http, opened, &store.plan, &axes, steps, &path, &transfer).await;
+    let scratch = Scratch::open(&unit.part_path().with_extension("scratch"), &want)?;
+    let (transfer, received) = (Transfer::default(), AtomicU64::new(0));
+    let supply = Supply { http, transfer, received, scratch: &scratch };
+    let result = write(&supply, opened, &store.plan, &axes, steps, &path).await;
+    let Supply { transfer, received, .. } = supply;
     let (chunks, absent) = (transfer.chunks.into_inner(), transfer.absent.into_inner());
     let result = match result {
         Ok(()) if absent == chunks => Err(Stop::Gap(format!("none of its {chunks} chunks is there"))),
@@ -165,7 +194,10 @@ pub(crate) async fn fetch_month(http: &Arc<Http>, raw: &Path, month: &Month) -> 
     let (length, sha256) = length_and_hash(&partial_path(&path))?;
     fs::rename(partial_path(&path), &path).map_err(Error::io(&path, "rename"))?;
     let row = Row::whole(SOURCE, &name, "", store.plan.store.path(), State::Fetched).because(reason);
-    unit.seal(want, vec![Row { length, sha256: Some(sha256), ..row }], clock, bytes, None)
+    let row = Row { length, sha256: Some(sha256), ..row };
+    let sealed = unit.seal(want, vec![row], clock, received.into_inner(), None)?;
+    scratch.remove();
+    Ok(sealed)
 }
 
 impl Month {
@@ -236,13 +268,12 @@ impl Store {
 
 /// Writes `<path>.partial`.
 async fn write(
-    http: &Http,
+    supply: &Supply<'_>,
     opened: &Opened,
     plan: &ZarrPlan,
     axes: &Axes,
     steps: Range<usize>,
     path: &Path,
-    transfer: &Transfer,
 ) -> Result<(), Stop> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
@@ -256,7 +287,7 @@ async fn write(
     let mut file = era5_netcdf::create(&partial, axes, &series, &identity_text(&plan.store), block)?;
     for layout in &opened.variables {
         for block in blocks(steps.clone(), block, layout.steps_of_chunk()) {
-            let values = layout.gather(http, transfer, &opened.window, block.clone()).await?;
+            let values = layout.gather(supply, &opened.window, block.clone()).await?;
             let (name, first, to) = (layout.short_name.clone(), block.start - steps.start, partial.clone());
             file = blocking(move || {
                 era5_netcdf::put(&mut file, &to, &name, first, values.view()).map(|()| file)

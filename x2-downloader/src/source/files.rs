@@ -53,10 +53,10 @@ pub(crate) struct Folder<'a> {
 }
 
 /// A file that is there, or why not, and the bytes that were transferred for it.
-type Brought = (Row, u64);
+pub(crate) type Brought = (Row, u64);
 
 impl Folder<'_> {
-    fn part_path(&self) -> std::path::PathBuf {
+    pub(crate) fn part_path(&self) -> std::path::PathBuf {
         parts_folder(self.raw).join(format!("{}.jsonl", self.part))
     }
 
@@ -152,16 +152,20 @@ impl Folder<'_> {
         payload: u64,
         journal: Option<&Journal>,
     ) -> Result<Unit, Error> {
-        let files: Vec<Kept> = rows
-            .iter()
-            .filter(|row| row.is_here())
-            .map(|row| Kept {
-                path: format!("{}/{}", self.folder, row.item),
-                bytes: row.length,
-                item: row.item.clone(),
-                asset: String::new(),
-            })
-            .collect();
+        let files = rows.iter().filter(|row| row.is_here()).map(|row| self.kept(row, row.length)).collect();
+        self.seal_files(want, rows, files, clock, payload, journal)
+    }
+
+    /// As [`Folder::seal`], where files are not the same as rows.
+    pub(crate) fn seal_files(
+        &self,
+        want: String,
+        rows: Vec<Row>,
+        files: Vec<Kept>,
+        clock: Instant,
+        payload: u64,
+        journal: Option<&Journal>,
+    ) -> Result<Unit, Error> {
         let bytes = files.iter().map(|file| file.bytes).sum();
         let failed = rows.iter().find(|row| row.status == State::Failed).and_then(|row| row.reason.clone());
         let head = Head { want, tile: String::new(), day: self.day.clone(), files };
@@ -176,8 +180,14 @@ impl Folder<'_> {
         Ok(Unit { outcome, payload })
     }
 
+    /// The file that a row is of, with its length.
+    pub(crate) fn kept(&self, row: &Row, bytes: u64) -> Kept {
+        let path = format!("{}/{}", self.folder, row.item);
+        Kept { path, bytes, item: row.item.clone(), asset: String::new() }
+    }
+
     /// One file.
-    async fn one(
+    pub(crate) async fn one(
         &self,
         http: &Arc<Http>,
         place: &Place,
@@ -314,6 +324,15 @@ impl Folder<'_> {
 /// Whether a request failed because there is nothing at the address.
 pub(crate) fn says_absent(reason: &str) -> bool {
     reason.ends_with("HTTP status 404")
+}
+
+/// Size of a remote file, by its first byte.
+///
+/// # Errors
+/// [`Stop::Gap`] if the server does not tell it.
+pub(crate) async fn size_of(http: &Http, url: &Url) -> Result<u64, Stop> {
+    let (_, told) = http.front(url, 1).await?;
+    told.total.ok_or_else(|| Stop::Gap(format!("{}: its size is not told", plain(url))))
 }
 
 /// The want of a unit of named files.

@@ -1,11 +1,13 @@
 //! Parts of an HDF5 file in another one: numbers of any type, attributes, small data sets.
 
-use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
-use hdf5::{Attribute, Dataset, Group, H5Type, Location};
+use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenArray, VarLenAscii, VarLenUnicode};
+use hdf5::{Attribute, Dataset, Datatype, File, Group, H5Type, Location, ObjectReference1};
 
-/// Attributes by which HDF5 and NetCDF tie axes to variables: they point at objects of their own file.
-const TIES: [&str; 6] =
-    ["DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Coordinates", "_Netcdf4Dimid"];
+/// Attributes by which HDF5 and NetCDF tie axes to variables: they point at objects of their own file, or say that an
+/// object is an axis.
+const TIES: [&str; 6] = [DIMENSIONS, "REFERENCE_LIST", CLASS, "NAME", "_Netcdf4Coordinates", "_Netcdf4Dimid"];
+const DIMENSIONS: &str = "DIMENSION_LIST";
+const CLASS: &str = "CLASS";
 
 /// A type of numbers, with what stands for a missing one where the file does not say.
 pub(crate) trait Number: H5Type + Copy + PartialEq {
@@ -71,29 +73,65 @@ macro_rules! with_number {
 }
 pub(crate) use with_number;
 
-/// Copies all attributes that are numbers or texts, in the types they have. Attributes that are there already stay.
+/// Copies all attributes that are numbers or texts, in the types they have, to an object that has none of them.
 ///
 /// # Errors
 /// What the library says when it cannot write.
 pub(crate) fn copy_attributes(from: &Location, to: &Location) -> hdf5::Result<()> {
-    let there = to.attr_names()?;
     for name in from.attr_names()? {
-        if TIES.contains(&name.as_str()) || there.contains(&name) {
+        if TIES.contains(&name.as_str()) {
             continue;
         }
-        let attr = from.attr(&name)?;
-        let kind = attr.dtype()?.to_descriptor();
-        match kind {
-            // Objects that only another library understands.
-            Err(_) => {}
-            Ok(kind) => copy_attribute(&attr, &kind, to, &name)?,
+        copy_attribute(&from.attr(&name)?, to, &name)?;
+    }
+    Ok(())
+}
+
+/// Says of a copied axis that it is one, where the old one was.
+///
+/// # Errors
+/// What the library says when it cannot write.
+pub(crate) fn copy_scale(from: &Dataset, to: &Dataset) -> hdf5::Result<()> {
+    for name in [CLASS, "NAME"] {
+        if is_scale(from)
+            && let Ok(attr) = from.attr(name)
+        {
+            copy_attribute(&attr, to, name)?;
         }
     }
     Ok(())
 }
 
-fn copy_attribute(attr: &Attribute, kind: &TypeDescriptor, to: &Location, name: &str) -> hdf5::Result<()> {
-    match kind {
+/// Ties a copied variable to the axes of its file, row axis first, where the old one was tied and these are axes.
+///
+/// # Errors
+/// What the library says when it cannot write.
+pub(crate) fn copy_dimensions(
+    from: &Dataset,
+    to: &Dataset,
+    file: &File,
+    axes: [&str; 2],
+) -> hdf5::Result<()> {
+    let is_axis = |name: &str| file.dataset(name).is_ok_and(|axis| is_scale(&axis));
+    if from.attr(DIMENSIONS).is_err() || !axes.into_iter().all(is_axis) {
+        return Ok(());
+    }
+    let lists = axes.map(|axis| Ok(VarLenArray::from_slice(&[file.reference::<ObjectReference1>(axis)?])));
+    let lists: Vec<VarLenArray<ObjectReference1>> = lists.into_iter().collect::<hdf5::Result<_>>()?;
+    to.new_attr_builder().with_data(&lists).create(DIMENSIONS).map(|_| ())
+}
+
+fn is_scale(data: &Dataset) -> bool {
+    let class = data.attr(CLASS).and_then(|attr| attr.read_scalar::<FixedAscii<64>>());
+    class.is_ok_and(|class| class.as_str() == "DIMENSION_SCALE")
+}
+
+fn copy_attribute(attr: &Attribute, to: &Location, name: &str) -> hdf5::Result<()> {
+    let kind = attr.dtype()?;
+    // Objects that only another library understands have no descriptor.
+    let Ok(descriptor) = kind.to_descriptor() else { return Ok(()) };
+    let kind = &kind;
+    match &descriptor {
         TypeDescriptor::FixedAscii(len) if *len <= 256 => put::<FixedAscii<256>>(attr, kind, to, name),
         TypeDescriptor::FixedAscii(len) if *len <= 4096 => put::<FixedAscii<4096>>(attr, kind, to, name),
         TypeDescriptor::FixedAscii(_) => put::<FixedAscii<65_536>>(attr, kind, to, name),
@@ -106,7 +144,7 @@ fn copy_attribute(attr: &Attribute, kind: &TypeDescriptor, to: &Location, name: 
     }
 }
 
-fn put<T: H5Type>(attr: &Attribute, kind: &TypeDescriptor, to: &Location, name: &str) -> hdf5::Result<()> {
+fn put<T: H5Type>(attr: &Attribute, kind: &Datatype, to: &Location, name: &str) -> hdf5::Result<()> {
     // What cannot be read, such as an attribute without a value, is left out.
     let Ok(values) = attr.read_dyn::<T>() else { return Ok(()) };
     to.new_attr_builder().with_data_as(values.view(), kind).create(name).map(|_| ())
@@ -144,8 +182,6 @@ pub(crate) fn put_text(to: &Location, name: &str, text: &str) -> hdf5::Result<()
 
 #[cfg(test)]
 mod tests {
-    use hdf5::File;
-
     use super::*;
 
     #[test]
@@ -168,7 +204,6 @@ mod tests {
         old.new_attr::<i16>().create("count").unwrap().write_scalar(&-7).unwrap();
         put_text(&old, "CLASS", "DIMENSION_SCALE").unwrap();
         let new = File::create(dir.path().join("new.h5")).unwrap();
-        put_text(&new, "free", "stays").unwrap();
         copy_attributes(&old, &new).unwrap();
         assert_eq!(new.attr_names().unwrap(), ["count", "fixed", "floats", "free", "long"]);
         let kind =
@@ -180,7 +215,7 @@ mod tests {
             new.attr(name).unwrap().read_scalar::<FixedAscii<600>>().unwrap().as_str().to_owned()
         };
         assert_eq!((text("fixed").as_str(), text("long")), ("m3 m-3", long));
-        assert_eq!(new.attr("free").unwrap().read_scalar::<VarLenUnicode>().unwrap().as_str(), "stays");
+        assert_eq!(new.attr("free").unwrap().read_scalar::<VarLenUnicode>().unwrap().as_str(), "Wärme");
         assert_eq!(new.attr("floats").unwrap().read_raw::<f32>().unwrap(), [1.5, 2.5]);
         assert_eq!(new.attr("count").unwrap().read_scalar::<i16>().unwrap(), -7);
     }

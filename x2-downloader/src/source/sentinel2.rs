@@ -1,5 +1,6 @@
 //! One Sentinel-2 scene: the item, the scene classification first, then the bands' blocks that show clear ground.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use minicube::{Outcome, plan_hash, write_atomic};
 
 use super::scenes::Scene;
 use crate::clouds::{ClearSky, all_blocks};
-use crate::headers::{Front, Headers};
+use crate::headers::{Front, Headers, Remote};
 use crate::ledger::{Head, Journal, Kept, Part, Row, State, parts_folder};
 use crate::net::{Http, Stop};
-use crate::plan::{Plan, Sentinel2Plan, TilePlan};
+use crate::plan::{Network, Plan, Sentinel2Plan, TilePlan};
 use crate::raster::{Choice, MAX_SPAN_BYTES, Raster, Stored, blocking, is_whole_cheaper, store};
 use crate::run::Unit;
 use crate::standing::Standing;
@@ -235,16 +236,22 @@ impl<'a> Place<'a> {
         let Front::Tiff(remote) = self.headers.front(http, &url).await? else {
             return Err(Stop::Gap(format!("{asset}: JPEG 2000, its length is known when it is fetched")));
         };
+        Ok(Cost::of_blocks(&remote, &choose(&remote.header).wanted, settings))
+    }
+}
+
+impl Cost {
+    /// What blocks of a raster cost from nothing.
+    pub(crate) fn of_blocks(remote: &Remote, blocks: &BTreeSet<usize>, settings: &Network) -> Cost {
         let header = &remote.header;
-        let blocks = choose(header).wanted;
         let spans =
-            tiff::coalesce(header, &blocks, &Default::default(), settings.coalesce_gap_bytes, MAX_SPAN_BYTES);
+            tiff::coalesce(header, blocks, &Default::default(), settings.coalesce_gap_bytes, MAX_SPAN_BYTES);
         let total = remote.told.total;
         let parts: u64 = spans.iter().map(|span| span.bytes.end - span.bytes.start).sum();
         let stored: u64 = blocks.iter().filter_map(|&block| header.span(block)).map(|(_, len)| len).sum();
         let directory = tiff::directory(header, &header.offsets, &header.counts).len() as u64;
         // Blocks within the first bytes come with them.
-        let front = settings.header_bytes.min(total.unwrap_or(u64::MAX));
+        let front = settings.header_bytes.max(directory).min(total.unwrap_or(u64::MAX));
         let again = spans.iter().filter(|span| span.bytes.end > front).count();
         let in_front: u64 = spans
             .iter()
@@ -252,17 +259,15 @@ impl<'a> Place<'a> {
             .map(|span| span.bytes.end - span.bytes.start)
             .sum();
         let whole = is_whole_cheaper(settings.mode, &spans, settings.coalesce_gap_bytes, total);
-        Ok(Cost {
+        Cost {
             blocks: blocks.len(),
             requests: 1 + if whole { 1 } else { again },
             bytes: front + if whole { total.unwrap_or(parts) } else { parts - in_front },
             disk: directory + stored,
             whole_files: usize::from(whole),
-        })
+        }
     }
-}
 
-impl Cost {
     pub(crate) fn add(&mut self, other: Cost) {
         self.blocks += other.blocks;
         self.requests += other.requests;

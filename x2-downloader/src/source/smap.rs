@@ -7,7 +7,8 @@ use std::sync::Arc;
 use minicube::{NaiveDate, Outcome, plan_hash};
 use url::Url;
 
-use super::files::{Folder, Format};
+use super::files::{Folder, Format, says_absent, size_of};
+use super::sentinel2::Cost;
 use super::smap_config::{SmapPlan, SmapSource};
 use super::smap_subset::Wanted;
 use super::{cmr, listing};
@@ -35,7 +36,7 @@ pub(crate) struct SmapDay {
 #[derive(Clone)]
 enum Granules {
     Listed(Url),
-    Found { search: Url, granules: Vec<Url> },
+    Found { search: Url, granules: Vec<Url>, sizes: BTreeMap<Url, Option<u64>> },
 }
 
 /// All days of the project, with the granules of each where a search can tell. The inner error is the outcome of a
@@ -68,8 +69,9 @@ pub(crate) async fn days(
                 }
             };
             Box::new(move |date| {
-                let granules = newest(days.remove(&date).unwrap_or_default().into_iter().collect());
-                Granules::Found { search: question.clone(), granules }
+                let sizes = days.remove(&date).unwrap_or_default();
+                let granules = newest(sizes.keys().cloned().collect());
+                Granules::Found { search: question.clone(), granules, sizes }
             })
         }
     };
@@ -104,7 +106,7 @@ pub(crate) async fn fetch_day(http: &Arc<Http>, raw: &Path, day: &SmapDay) -> Re
         return Ok(Unit::skipped(&unit.unit, "what was kept is enough"));
     }
     let (from, granules) = match &day.granules {
-        Granules::Found { search, granules } => (search, granules.clone()),
+        Granules::Found { search, granules, .. } => (search, granules.clone()),
         Granules::Listed(folder) => match http.get(folder).await {
             Ok(page) => (folder, newest(granules(&String::from_utf8_lossy(&page.bytes), folder))),
             Err(Stop::Fatal(error)) => return Err(error),
@@ -118,6 +120,33 @@ pub(crate) async fn fetch_day(http: &Arc<Http>, raw: &Path, day: &SmapDay) -> Re
         tracing::warn!(day = %date, found = granules.len(), expected = GRANULES_A_DAY, "granules are missing");
     }
     unit.fetch(http, want, granules.into_iter().map(Place::Remote).collect()).await
+}
+
+/// What the granules of a day cost: by the sizes that the search told or, where it did not, that the server tells.
+pub(crate) async fn cost(http: &Http, day: &SmapDay) -> Result<Cost, Stop> {
+    let none = BTreeMap::new();
+    let (page, granules, sizes) = match &day.granules {
+        Granules::Found { granules, sizes, .. } => (None, granules.clone(), sizes),
+        Granules::Listed(folder) => match http.get(folder).await {
+            Ok(page) => {
+                let granules = newest(granules(&String::from_utf8_lossy(&page.bytes), folder));
+                (Some(page.bytes.len() as u64), granules, &none)
+            }
+            Err(Stop::Gap(reason)) if says_absent(&reason) => (Some(0), Vec::new(), &none),
+            Err(stop) => return Err(stop),
+        },
+    };
+    let requests = granules.len() + usize::from(page.is_some());
+    let mut cost = Cost { requests, bytes: page.unwrap_or(0), ..Cost::default() };
+    for url in granules {
+        let bytes = match sizes.get(&url) {
+            Some(Some(bytes)) => *bytes,
+            _ => size_of(http, &url).await?,
+        };
+        cost.bytes += bytes;
+        cost.disk += if day.wanted.is_none() { bytes } else { 0 };
+    }
+    Ok(cost)
 }
 
 /// Days of the project on which there can be granules.

@@ -51,19 +51,26 @@ impl Cells {
         (rows.min(CHUNK), cols.min(CHUNK))
     }
 
-    /// Calls `work` with the rows and columns of every chunk that holds a kept cell.
-    pub(crate) fn each_chunk(
+    /// Calls `work` with the rows and columns of every run of chunks that lie side by side and each hold a kept cell.
+    pub(crate) fn each_run(
         &self,
         mut work: impl FnMut(Range<usize>, Range<usize>) -> hdf5::Result<()>,
     ) -> hdf5::Result<()> {
         let (rows, cols) = self.kept.dim();
         let (down, across) = self.chunk();
         for row in (0..rows).step_by(down) {
+            let rows = row..(row + down).min(rows);
+            let mut run: Option<Range<usize>> = None;
             for col in (0..cols).step_by(across) {
-                let (rows, cols) = (row..(row + down).min(rows), col..(col + across).min(cols));
-                if self.kept.slice(s![rows.clone(), cols.clone()]).iter().any(|kept| *kept) {
-                    work(rows, cols)?;
+                let chunk = col..(col + across).min(cols);
+                if self.kept.slice(s![rows.clone(), chunk.clone()]).iter().any(|kept| *kept) {
+                    run = Some(run.map_or(col, |run| run.start)..chunk.end);
+                } else if let Some(run) = run.take() {
+                    work(rows.clone(), run)?;
                 }
+            }
+            if let Some(run) = run {
+                work(rows, run)?;
             }
         }
         Ok(())
@@ -112,6 +119,25 @@ mod tests {
         assert_eq!(kept.len(), 32);
         assert!(kept.contains(&(0, 0)) && kept.contains(&(3, 3)) && kept.contains(&(6, 13)));
         assert!(!kept.contains(&(0, 4)) && !kept.contains(&(2, 10)));
+    }
+
+    /// Two squares of one cell, 40 rows and 70 columns apart: in chunks of 32 the first of row 0 and the third of row 1.
+    #[test]
+    fn runs_are_of_chunks_with_kept_cells() {
+        let runs = |cells: &Cells| {
+            let mut runs = Vec::new();
+            cells
+                .each_run(|rows, cols| {
+                    runs.push((rows, cols));
+                    Ok(())
+                })
+                .unwrap();
+            runs
+        };
+        let two = Cells::around(&[place(50, 100), place(90, 170)], 1, &grid()).unwrap();
+        assert_eq!(runs(&two), [(0..32, 0..32), (32..41, 64..71)]);
+        let wide = Cells::around(&[place(50, 100)], 70, &grid()).unwrap();
+        assert_eq!(runs(&wide), [(0..32, 0..70), (32..64, 0..70), (64..70, 0..70)]);
     }
 
     #[test]

@@ -15,7 +15,9 @@ use ndarray::{Array2, s};
 
 use super::ease2::Grid;
 use super::hdf;
-use super::hdf5_copy::{Number, copy_attributes, copy_small, missing_value, put_text, with_number};
+use super::hdf5_copy::{
+    Number, copy_attributes, copy_dimensions, copy_scale, copy_small, missing_value, put_text, with_number,
+};
 use super::smap_cells::Cells;
 use super::smap_config::{GROUP, SmapPlan};
 use crate::Error;
@@ -31,8 +33,8 @@ const KEPT: &str = "minicube_kept";
 const CHUNK_TREE: u32 = 4;
 /// HDF5's memory of unpacked chunks of a granule: room for a row of any, so that each is unpacked once.
 const CACHE_BYTES: usize = 64 << 20;
-/// A prime number, about a hundred times the chunks that fit.
-const CACHE_SLOTS: usize = 12_421;
+/// A prime number, some times the chunks that fit: each data set that is opened fills a table of this length.
+const CACHE_SLOTS: usize = 1021;
 /// Data sets on the grid that help to read the others, where a granule has them.
 const COMPANIONS: [&str; 4] = ["cell_lat", "cell_lon", "cell_row", "cell_column"];
 /// Small data sets that are copied as they are.
@@ -96,8 +98,8 @@ pub(crate) fn cut(whole: &Path, sha256: &str, to: &Path, wanted: &Wanted) -> Res
                 grid.x.len()
             ))
         })?;
-        for name in &variables {
-            check(&granule, name, &grid).map_err(Trouble::Lacks)?;
+        for (name, data) in &variables {
+            check(name, data, &grid).map_err(Trouble::Lacks)?;
         }
         let all = wanted.variables.is_empty();
         write(&granule, to, &variables, &grid, &cells, (sha256, all)).map_err(|error| {
@@ -149,15 +151,20 @@ fn cut_cells(file: &File) -> Cut {
     read().unwrap_or(Cut::Unknown)
 }
 
-/// Paths of the variables that are kept.
-fn variables_of(granule: &File, wanted: &Wanted) -> Result<Vec<String>, Trouble> {
+/// The variables that are kept, by their paths.
+fn variables_of(granule: &File, wanted: &Wanted) -> Result<Vec<(String, Dataset)>, Trouble> {
     let names = granule.group(GROUP).and_then(|group| group.member_names()).unwrap_or_default();
-    let is_there = |path: &str| granule.dataset(path).is_ok_and(|data| data.ndim() == 2);
-    let found: Vec<String> = match wanted.variables.is_empty() {
-        true => names.iter().map(|name| format!("{GROUP}/{name}")).filter(|path| is_there(path)).collect(),
+    let open = |path: &String| granule.dataset(path).ok().filter(|data| data.ndim() == 2);
+    let all = wanted.variables.is_empty();
+    let paths: Vec<String> = match all {
+        true => names.iter().map(|name| format!("{GROUP}/{name}")).collect(),
         false => wanted.variables.clone(),
     };
-    let lacking = found.iter().find(|path| !is_there(path));
+    let opened: Vec<(String, Option<Dataset>)> =
+        paths.into_iter().map(|path| (path.clone(), open(&path))).collect();
+    let lacking = opened.iter().find(|(_, data)| data.is_none() && !all).map(|(path, _)| path.clone());
+    let found: Vec<(String, Dataset)> =
+        opened.into_iter().filter_map(|(path, data)| Some((path, data?))).collect();
     if found.is_empty() || lacking.is_some() {
         let expected = lacking.map_or("a variable on the grid".to_owned(), |path| format!("/{path}"));
         let reason = format!("expected {expected}, found in /{GROUP}: {}", names.join(", "));
@@ -167,10 +174,11 @@ fn variables_of(granule: &File, wanted: &Wanted) -> Result<Vec<String>, Trouble>
 }
 
 /// The grid of a granule: its own `x` and `y`, beside the variables or at the top, else the global one of its shape.
-fn grid_of(granule: &File, variables: &[String]) -> Result<Grid, Trouble> {
-    let Some(first) = variables.first() else { return Err(Trouble::Lacks("no variable is wanted".into())) };
-    let shape = granule.dataset(first).map(|data| data.shape());
-    let shape = shape.map_err(|error| Trouble::Granule(format!("/{first}: {error}")))?;
+fn grid_of(granule: &File, variables: &[(String, Dataset)]) -> Result<Grid, Trouble> {
+    let Some((first, data)) = variables.first() else {
+        return Err(Trouble::Lacks("no variable is wanted".into()));
+    };
+    let shape = data.shape();
     let &[rows, cols] = &shape[..] else {
         return Err(Trouble::Lacks(format!("/{first}: expected two dimensions, found shape {shape:?}")));
     };
@@ -194,9 +202,8 @@ fn axis_of(granule: &File, variable: &str, name: &str) -> Option<Dataset> {
 }
 
 /// Whether a variable is numbers on the grid; the error says what else it is.
-fn check(granule: &File, name: &str, grid: &Grid) -> Result<(), String> {
+fn check(name: &str, data: &Dataset, grid: &Grid) -> Result<(), String> {
     let failed = |error: hdf5::Error| format!("/{name}: {error}");
-    let data = granule.dataset(name).map_err(failed)?;
     let expected = [grid.y.len(), grid.x.len()];
     if data.shape() != expected {
         return Err(format!("/{name}: expected shape {expected:?}, found {:?}", data.shape()));
@@ -221,7 +228,7 @@ fn read<T: Number>(
 fn write(
     granule: &File,
     to: &Path,
-    variables: &[String],
+    variables: &[(String, Dataset)],
     grid: &Grid,
     cells: &Cells,
     (sha256, all): (&str, bool),
@@ -238,8 +245,9 @@ fn write(
         [("x", &grid.x, cells.first_col, cols), ("y", &grid.y, cells.first_row, rows)]
     {
         let axis = file.new_dataset_builder().with_data(&axis[from..from + len]).create(name)?;
-        if let Some(old) = variables.first().and_then(|first| axis_of(granule, first, name)) {
+        if let Some(old) = variables.first().and_then(|(first, _)| axis_of(granule, first, name)) {
             copy_attributes(&old, &axis)?;
+            copy_scale(&old, &axis)?;
         }
     }
     for name in SMALL {
@@ -247,12 +255,16 @@ fn write(
             copy_small(&small, &file, name)?;
         }
     }
-    let companions = COMPANIONS.into_iter().filter(|name| check(granule, name, grid).is_ok());
-    for name in companions.chain(variables.iter().map(String::as_str)) {
-        let data = granule.dataset(name)?;
+    let companions = COMPANIONS.into_iter().filter_map(|name| {
+        let data = granule.dataset(name).ok()?;
+        check(name, &data, grid).is_ok().then(|| (name.to_owned(), data))
+    });
+    let companions: Vec<(String, Dataset)> = companions.collect();
+    for (name, data) in companions.iter().chain(variables) {
         copy_groups(granule, &file, name)?;
         let kind = data.dtype()?.to_descriptor()?;
-        with_number!(&kind, T => copy_cells::<T>(&data, &file, name, cells)?, continue);
+        let copy = with_number!(&kind, T => copy_cells::<T>(data, &file, name, cells)?, continue);
+        copy_dimensions(data, &copy, &file, ["y", "x"])?;
     }
     write_kept(&file, cells)?;
     file.close()
@@ -269,7 +281,7 @@ fn copy_groups(granule: &File, to: &File, name: &str) -> hdf5::Result<()> {
 }
 
 /// The kept cells of a data set; all others are missing, and chunks of nothing else are not stored.
-fn copy_cells<T: Number>(data: &Dataset, to: &Group, name: &str, cells: &Cells) -> hdf5::Result<()> {
+fn copy_cells<T: Number>(data: &Dataset, to: &Group, name: &str, cells: &Cells) -> hdf5::Result<Dataset> {
     let missing = missing_value::<T>(data);
     let builder = to.new_dataset_builder().empty::<T>().shape(cells.kept.dim()).chunk(cells.chunk());
     let copy = builder.shuffle().deflate(4).fill_value(missing).create(name)?;
@@ -277,7 +289,7 @@ fn copy_cells<T: Number>(data: &Dataset, to: &Group, name: &str, cells: &Cells) 
     if copy.attr("_FillValue").is_err() {
         copy.new_attr::<T>().create("_FillValue")?.write_scalar(&missing)?;
     }
-    cells.each_chunk(|rows, cols| {
+    cells.each_run(|rows, cols| {
         let mut block = read::<T>(data, cells, rows.clone(), cols.clone())?;
         let kept = cells.kept.slice(s![rows.clone(), cols.clone()]);
         block.zip_mut_with(&kept, |value, kept| {
@@ -286,14 +298,15 @@ fn copy_cells<T: Number>(data: &Dataset, to: &Group, name: &str, cells: &Cells) 
             }
         });
         copy.write_slice(&block, s![rows, cols])
-    })
+    })?;
+    Ok(copy)
 }
 
 fn write_kept(to: &File, cells: &Cells) -> hdf5::Result<()> {
     let builder = to.new_dataset_builder().empty::<u8>().shape(cells.kept.dim()).chunk(cells.chunk());
     let kept = builder.shuffle().deflate(4).fill_value(0_u8).create(KEPT)?;
     put_text(&kept, "long_name", "1 where a cell was kept, 0 where it was cut away")?;
-    cells.each_chunk(|rows, cols| {
+    cells.each_run(|rows, cols| {
         let block = cells.kept.slice(s![rows.clone(), cols.clone()]).mapv(u8::from);
         kept.write_slice(&block, s![rows, cols])
     })
@@ -302,6 +315,43 @@ fn write_kept(to: &File, cells: &Cells) -> hdf5::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file whose axes are tied to its variables as NetCDF does it is opened by NetCDF as before when it is cut.
+    #[test]
+    fn axes_stay_tied_to_their_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("granule.nc"), dir.path().join("cut.h5"));
+        let (x, y): (Vec<f64>, Vec<f64>) = (
+            (0..60).map(|col| f64::from(col) * 1e4).collect(),
+            (0..50).map(|row| f64::from(-row) * 1e4).collect(),
+        );
+        let mut file = netcdf::create(&from).unwrap();
+        for (name, axis) in [("x", &x), ("y", &y)] {
+            file.add_dimension(name, axis.len()).unwrap();
+            file.add_variable::<f64>(name, &[name]).unwrap().put_values(axis, ..).unwrap();
+        }
+        let values: Vec<f32> = (0..50 * 60).map(|cell| cell as f32).collect();
+        let mut made = file.add_group(GROUP).unwrap();
+        made.add_variable::<f32>("sm_surface", &["y", "x"]).unwrap().put_values(&values, ..).unwrap();
+        file.close().unwrap();
+        // The cell of 0.3 E is column 3, that of 0.2 S row 2 or 3.
+        let centers = vec![LonLat { lon: 0.3, lat: -0.2 }];
+        let wanted = Wanted { variables: Vec::new(), window: 4, centers, last: Mutex::new(None) };
+        assert!(cut(&from, "abc", &to, &wanted).is_ok());
+        let again = dir.path().join("again.h5");
+        assert!(self::cut(&from, "abc", &again, &wanted).is_ok());
+        assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(&again).unwrap());
+        let cut = netcdf::open(&to).unwrap();
+        let group = cut.group(GROUP).unwrap().unwrap();
+        let variable = group.variable("sm_surface").unwrap();
+        let dimensions = variable.dimensions().iter().map(|d| (d.name(), d.len())).collect::<Vec<_>>();
+        assert_eq!(dimensions, [("y".to_owned(), 4), ("x".to_owned(), 4)]);
+        let (x, y) = (cut.variable("x").unwrap(), cut.variable("y").unwrap());
+        assert_eq!((x.dimensions()[0].name(), y.dimensions()[0].name()), ("x".into(), "y".into()));
+        let (x, y) = (x.get_values::<f64, _>(..).unwrap(), y.get_values::<f64, _>(..).unwrap());
+        let first = variable.get_value::<f32, _>([0, 0]).unwrap();
+        assert_eq!(f64::from(first), -y[0] / 1e4 * 60.0 + x[0] / 1e4);
+    }
 
     /// Part of a real SMAP granule on the global 36 km grid, whose cells tell their own latitudes and longitudes.
     #[test]
@@ -339,7 +389,7 @@ mod tests {
         }
         let ours = kept.attr_names().unwrap();
         let theirs = state.attr_names().unwrap();
-        let ties = ["DIMENSION_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"];
+        let ties = ["_Netcdf4Coordinates", "_Netcdf4Dimid"];
         let expected: Vec<&String> = theirs.iter().filter(|name| !ties.contains(&name.as_str())).collect();
         assert_eq!(ours.iter().collect::<Vec<_>>(), expected);
         let x = granule.dataset(&format!("{group}/x")).unwrap().read_raw::<f64>().unwrap();

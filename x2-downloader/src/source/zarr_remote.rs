@@ -54,12 +54,22 @@ struct Packing {
     is_undefined: bool,
 }
 
-/// What came over the network for a store.
+/// The chunks that were taken of a store.
 #[derive(Default)]
 pub(crate) struct Transfer {
+    /// Their lengths as they came.
     pub(crate) bytes: AtomicU64,
     pub(crate) chunks: AtomicU64,
     pub(crate) absent: AtomicU64,
+}
+
+impl Transfer {
+    /// Counts a chunk by its length, `None` where it is not there.
+    pub(crate) fn count(&self, length: Option<u64>) {
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(length.unwrap_or(0), Ordering::Relaxed);
+        self.absent.fetch_add(u64::from(length.is_none()), Ordering::Relaxed);
+    }
 }
 
 impl RemoteZarr {
@@ -132,7 +142,8 @@ impl Variable {
         let parts: Vec<ArrayD<f64>> = stream::iter(0..len.div_ceil(step))
             .map(|index| async move {
                 let end = step.min(len - index * step);
-                self.part(http, transfer, &[index], from_ref(&(0..end))).await
+                let (values, _) = self.part(http, transfer, &[index], from_ref(&(0..end))).await?;
+                Ok::<_, Stop>(values)
             })
             .buffered(http.settings.connections)
             .try_collect()
@@ -140,22 +151,35 @@ impl Variable {
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Values of a part of a chunk, by ranges within it, missing ones NaN. A chunk that is not there holds the array's
-    /// fill value.
+    /// Address of a chunk.
+    pub(crate) fn address(&self, index: &[usize]) -> Result<Url, String> {
+        let index: Vec<u64> = index.iter().map(|&i| i as u64).collect();
+        Ok(self.below(&self.key(&index)?))
+    }
+
+    fn key(&self, index: &[u64]) -> Result<StoreKey, String> {
+        let array = open(&self.metadata, Arc::new(MemoryStore::new()));
+        array.map(|array| array.chunk_key(index)).map_err(|reason| format!("{}: {reason}", self.place()))
+    }
+
+    fn below(&self, key: &StoreKey) -> Url {
+        below(&self.base, &format!("{}/{}", self.name, key.as_str()))
+    }
+
+    /// Values of a part of a chunk, by ranges within it, missing ones NaN, and the length of the chunk. One that is not
+    /// there has no length and holds the array's fill value.
     pub(crate) async fn part(
         &self,
         http: &Http,
         transfer: &Transfer,
         index: &[usize],
         ranges: &[Range<usize>],
-    ) -> Result<ArrayD<f64>, Stop> {
+    ) -> Result<(ArrayD<f64>, Option<u64>), Stop> {
         let index: Vec<u64> = index.iter().map(|&i| i as u64).collect();
         let ranges: Vec<Range<u64>> =
             ranges.iter().map(|range| range.start as u64..range.end as u64).collect();
-        let failed = |reason: String| Stop::Gap(format!("{}: {reason}", self.place()));
-        let store = Arc::new(MemoryStore::new());
-        let key = open(&self.metadata, store).map_err(failed)?.chunk_key(&index);
-        let url = below(&self.base, &format!("{}/{}", self.name, key.as_str()));
+        let key = self.key(&index).map_err(Stop::Gap)?;
+        let url = self.below(&key);
         let mut damage = String::new();
         for _ in 0..DAMAGED_TRIES {
             let bytes = match http.get(&url).await {
@@ -168,10 +192,8 @@ impl Variable {
             let (key, index, ranges) = (key.clone(), index.clone(), ranges.clone());
             match blocking(move || decode(&metadata, &packing, key, bytes, &index, &ranges)).await? {
                 Ok(values) => {
-                    transfer.chunks.fetch_add(1, Ordering::Relaxed);
-                    transfer.bytes.fetch_add(length.unwrap_or(0), Ordering::Relaxed);
-                    transfer.absent.fetch_add(u64::from(length.is_none()), Ordering::Relaxed);
-                    return Ok(values);
+                    transfer.count(length);
+                    return Ok((values, length));
                 }
                 Err(reason) => damage = reason,
             }
