@@ -1,29 +1,11 @@
 //! Names of bands: one key whatever the catalogue calls the asset.
 
+use minicube::esa_name;
 use serde_json::Value;
-
-/// The key of Earth Search v1, which names files here, and ESA's name, which other catalogues use.
-const NAMES: [(&str, &str); 15] = [
-    ("coastal", "B01"),
-    ("blue", "B02"),
-    ("green", "B03"),
-    ("red", "B04"),
-    ("rededge1", "B05"),
-    ("rededge2", "B06"),
-    ("rededge3", "B07"),
-    ("nir", "B08"),
-    ("nir08", "B8A"),
-    ("nir09", "B09"),
-    ("swir16", "B11"),
-    ("swir22", "B12"),
-    ("scl", "SCL"),
-    ("aot", "AOT"),
-    ("wvp", "WVP"),
-];
 
 /// The asset of a key: under that name, under ESA's, or under ESA's with the best resolution (`B04_10m`).
 pub(crate) fn find<'a>(assets: &'a Value, key: &str) -> Option<&'a Value> {
-    let esa = NAMES.iter().find(|(name, _)| *name == key).map(|(_, esa)| *esa);
+    let esa = esa_name(key);
     let with_resolution = |esa: &str| ["10m", "20m", "60m"].map(|resolution| format!("{esa}_{resolution}"));
     let names = [key.to_owned()]
         .into_iter()
