@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{Args, Config, Ctx, Finish};
-use minicube::{CellGrid, Location, LocationTable, Split, Tile, location_id};
+use minicube::testing::location;
+use minicube::{CellGrid, LocationTable, Tile};
 use x2_downloader::Plan;
 
 /// A project folder with a location table and a project file.
@@ -30,24 +31,9 @@ impl TestProject {
 
     pub fn set_cells(&self, tile: &str, (lon, lat): (f64, f64), cells: &[(usize, usize)]) {
         let (tile, grid) = (Tile::from_id(tile).unwrap(), CellGrid::default());
-        let location = |&(row, col): &(usize, usize)| Location {
-            id: location_id(&tile.id, row, col),
-            tile: tile.id.clone(),
-            epsg: tile.epsg,
-            row,
-            col,
-            bounds: grid.cell_bounds(&tile, row, col),
-            lon,
-            lat,
-            strata: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            fold: None,
-            weight: 1.0,
-            split: Split::Train,
-            seed: 1,
-            polygon: [(-0.1, -0.1), (0.1, -0.1), (0.1, 0.1), (-0.1, -0.1)]
-                .map(|(x, y)| minicube::LonLat { lon: lon + x, lat: lat + y })
-                .to_vec(),
+        let outline = [lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1];
+        let location = |&(row, col): &(usize, usize)| {
+            location(&tile.id, tile.epsg, (row, col), grid.cell_bounds(&tile, row, col), outline)
         };
         let locations = cells.iter().map(location).collect();
         let table = LocationTable { locations, grid, meta: serde_json::Map::new() };
