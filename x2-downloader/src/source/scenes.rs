@@ -11,6 +11,7 @@ use super::assets;
 use crate::allow::Hosts;
 use crate::ledger::is_safe_name;
 use crate::plan::Sentinel2Plan;
+use crate::stated::Stated;
 
 /// One Sentinel-2 product of a tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,11 +68,9 @@ impl Scene {
         hosts.check(&self.raw_href(asset)?)
     }
 
-    /// Size that the item states for an asset, rows and columns.
-    pub(crate) fn stated_size(&self, asset: &str) -> Option<(usize, usize)> {
-        let shape = assets::find(&self.item["assets"], asset)?["proj:shape"].as_array()?;
-        let edge = |index: usize| shape.get(index)?.as_u64().and_then(|edge| usize::try_from(edge).ok());
-        Some((edge(0)?, edge(1)?))
+    /// The grid that the item states for an asset.
+    pub(crate) fn stated(&self, asset: &str) -> Stated {
+        assets::find(&self.item["assets"], asset).map(Stated::of).unwrap_or_default()
     }
 
     /// The address as the item has it; where that is of a bucket, the alternative over https if there is one.
