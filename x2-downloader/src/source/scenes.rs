@@ -87,13 +87,13 @@ impl Scene {
         }
         Ok(match found["alternate"]["https"]["href"].as_str() {
             Some(href) => href.to_owned(),
-            None => assets::over_https(href),
+            None => assets::over_https(href, self.item["properties"]["storage:region"].as_str()),
         })
     }
 }
 
-/// Chooses the scenes of a tile. Items of other tiles, without a date, and doubles are left out; an id that could not
-/// be a file name is refused.
+/// Chooses the scenes of a tile. Items of other tiles or collections, without a date, and doubles are left out; an id
+/// that could not be a file name is refused.
 ///
 /// Of one acquisition (data take) the newest processing baseline wins; of that baseline, for each data strip, the
 /// newest processing time. Two strips of one baseline are two halves of the tile, and both are kept.
@@ -103,7 +103,11 @@ impl Scene {
 pub(crate) fn select(items: &[Value], tile: &str, wanted: &Sentinel2Plan) -> Result<Selection, String> {
     let mut selection = Selection::default();
     let mut acquisitions: BTreeMap<String, BTreeMap<String, Scene>> = BTreeMap::new();
-    for item in items.iter().filter(|item| tile_of(item).as_deref() == Some(tile)) {
+    let is_wanted = |item: &&Value| {
+        item["collection"].as_str().is_none_or(|collection| collection == wanted.collection)
+            && tile_of(item).as_deref() == Some(tile)
+    };
+    for item in items.iter().filter(is_wanted) {
         let Some(scene) = scene(item, tile)? else { continue };
         selection.passes.extend(scene.pass.clone());
         acquisitions.entry(scene.acquisition.clone()).or_default().insert(scene.id.clone(), scene);

@@ -4,6 +4,7 @@
 
 pub mod cog;
 pub mod earth;
+pub mod exchange;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -99,6 +100,14 @@ pub fn assert_same(one: &BTreeMap<String, Vec<u8>>, two: &BTreeMap<String, Vec<u
         let first = bytes.iter().zip(&two[name]).position(|(a, b)| a != b);
         assert!(bytes == &two[name], "{name} differs, first at byte {first:?}");
     }
+}
+
+/// The hosts that the last run asked, by its own record.
+pub fn hosts_asked(raw: &Path) -> Vec<String> {
+    let record = fs::read(raw.join("run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let names = record["notes"].as_object().unwrap().keys();
+    names.filter_map(|name| name.strip_prefix("host ").map(str::to_owned)).collect()
 }
 
 /// The ledger's rows as text: item, asset, block row, block column, status, reason.
