@@ -75,6 +75,7 @@ fn items_of_real_archives_are_understood() {
             server.base
         );
         let project = TestProject::new(tile, (9.5, 47.5), &[(11, 11)], &section);
+        project.set_years(2019, 2024);
         assert_eq!(project.run().code(), 1, "no raster is there");
         assert_eq!(files_asked(&server.log()), addresses(tile).into());
         assert_eq!(hosts_asked(&project.raw()), [server.base.trim_start_matches("http://")]);
@@ -97,6 +98,7 @@ fn an_item_that_names_a_bucket() {
         server.base
     );
     let project = TestProject::new("37MGP", (9.5, 47.5), &[(11, 11)], &section);
+    project.set_years(2024, 2024);
     assert_eq!(project.run().code(), 1);
     assert!(files_asked(&server.log()).is_empty());
     let rows = ledger(&project.raw());
@@ -128,6 +130,7 @@ fn real_rasters_are_where_their_file_says() {
         server.base
     );
     let project = TestProject::new("29RKH", (-11.4, 24.8), &[(0, 2), (3, 20), (27, 27)], &section);
+    project.set_years(2020, 2020);
     let finish = project.run();
     assert_eq!(finish.code(), 0, "{}", finish.text());
     assert_eq!(x2_downloader::verify(&project.plan(), &Ctx::quiet(1)).unwrap().code(), 0);

@@ -14,14 +14,16 @@ use serde_json::Value;
 
 type Ids = BTreeSet<String>;
 
-/// A project that asks `server` for the red band of a tile; the years are those of no recording, which does no harm.
+/// A project that asks `server` for the red band of a tile in the years of the recordings.
 fn project(server: &TestServer, recording: &Recording, tile: &str, collection: &str) -> TestProject {
     let api = recording.path.strip_suffix("/search").unwrap();
     let section = format!(
         "stac = \"{}{api}\"\ncollection = \"{collection}\"\nmax_cloud_cover = 100.0\nassets = [\"red\"]\nretries = 1",
         server.base
     );
-    TestProject::new(tile, (9.5, 47.5), &[(11, 11)], &section)
+    let project = TestProject::new(tile, (9.5, 47.5), &[(11, 11)], &section);
+    project.set_years(2020, 2025);
+    project
 }
 
 /// What was posted, page by page: every page once, by the link of the one before and nothing else.

@@ -1,6 +1,7 @@
 //! What the tests share: projects in temporary folders, and a server that answers as it is told.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail loudly")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 pub mod cog;
 pub mod earth;
@@ -48,6 +49,13 @@ impl TestProject {
             dir.to_str().unwrap()
         );
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// Instead of the year 2021.
+    pub fn set_years(&self, first: i32, last: i32) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), text.replace("years = [2021, 2021]", &format!("years = [{first}, {last}]")))
+            .unwrap();
     }
 
     pub fn config(&self) -> PathBuf {
