@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bands;
 mod cube;
 mod error;
 mod files;
@@ -15,6 +16,7 @@ pub mod terrain;
 pub mod testing;
 mod time;
 
+pub use bands::{SENTINEL2_NAMES, esa_name};
 pub use chrono::NaiveDate;
 pub use cube::{Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check, is_sealed};
 pub use error::Error;

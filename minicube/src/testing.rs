@@ -2,6 +2,7 @@
 
 mod disk;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{Days, NaiveDate};
@@ -9,8 +10,8 @@ use ndarray::{Array, Array1, Array2, Array3, Array4, IxDyn};
 use serde_json::json;
 
 use crate::{
-    CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, Error, Season, Split, VarSpec, add_crs, check,
-    to_cf_day, write_atomic,
+    Bounds, CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, Error, Location, LonLat, Season, Split, VarSpec,
+    add_crs, check, location_id, to_cf_day, write_atomic,
 };
 
 pub use disk::{Attempt, FullDisk, kib_on_disk, on_full_disk};
@@ -27,6 +28,37 @@ pub fn assert_conforms(path: &Path, schema: &str) {
     assert!(lines.is_empty(), "{}:\n{}", path.display(), lines.join("\n"));
     if let Err(error) = crate::Cube::open(path, schema) {
         panic!("{error}");
+    }
+}
+
+/// A location without strata, in `train`: a cell (row, column) of a tile. Its outline is the box `[west, south, east,
+/// north]`, degrees, and its centre that of the box.
+#[must_use]
+pub fn location(
+    tile: &str,
+    epsg: Epsg,
+    (row, col): (usize, usize),
+    bounds: Bounds,
+    [west, south, east, north]: [f64; 4],
+) -> Location {
+    Location {
+        id: location_id(tile, row, col),
+        tile: tile.into(),
+        epsg,
+        row,
+        col,
+        bounds,
+        lon: f64::midpoint(west, east),
+        lat: f64::midpoint(south, north),
+        strata: BTreeMap::new(),
+        attributes: BTreeMap::new(),
+        fold: None,
+        weight: 1.0,
+        split: Split::Train,
+        seed: 1,
+        polygon: [(west, south), (east, south), (east, north), (west, north), (west, south)]
+            .map(|(lon, lat)| LonLat { lon, lat })
+            .to_vec(),
     }
 }
 

@@ -12,12 +12,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use common::{
-    BANDS, Result, SECOND, SIZE_PX, WINDOW, counted, cpu_seconds, earth, location_on, plan, scenes, stats,
-};
+use common::{BANDS, Result, SECOND, SIZE_PX, WINDOW, counted, cpu_seconds, earth, plan, scenes, stats};
 use futures::{StreamExt, TryStreamExt, stream};
 use minicube::run::{Ctx, peak_rss_bytes};
-use minicube::{Bounds, CellGrid, Tile, sha256_bytes};
+use minicube::testing::location;
+use minicube::{CellGrid, Epsg, Tile, sha256_bytes};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use x2_downloader::{Download, EstimateOptions, Plan};
@@ -176,16 +175,13 @@ fn tiles(earth: &str, folder: &Path) -> Result<()> {
 }
 
 fn tile(earth: &str, folder: &Path, (id, epsg, degrees): (&str, u32, [f64; 4])) -> Result<()> {
-    let origin = Tile::from_id(id)?.origin;
+    let tile = Tile::from_id(id)?;
     let grid = CellGrid::default();
     let locations: Vec<_> = draw(CELLS)
         .into_iter()
         .map(|cell| {
-            let (row, col) = ((cell / 28) as f64, (cell % 28) as f64);
-            let size = grid.size_px as f64 * grid.resolution_m;
-            let (x_min, y_max) = (origin.x + size * col, origin.y - size * row);
-            let bounds = Bounds { x_min, y_min: y_max - size, x_max: x_min + size, y_max };
-            location_on(id, epsg, degrees, cell, bounds)
+            let (row, col) = (cell / 28, cell % 28);
+            location(id, Epsg(epsg), (row, col), grid.cell_bounds(&tile, row, col), degrees)
         })
         .collect();
     let mut costs = Vec::new();

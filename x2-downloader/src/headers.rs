@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use minicube::sha256_bytes;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -40,8 +41,8 @@ pub(crate) enum Front {
     Jpeg2000,
 }
 
-/// The directories of one unit's rasters, by the path of their address: a file of lines, the last one of a raster
-/// counts.
+/// The directories of one unit's rasters, by the path of their address: a file of lines, each behind its own SHA-256,
+/// the last one of a raster counts.
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
     path: PathBuf,
@@ -59,11 +60,11 @@ struct Line {
 }
 
 impl Headers {
-    /// Reads what is there. Torn lines are left out.
+    /// Reads what is there. Lines that are torn, damaged, or without a checksum are left out.
     pub(crate) fn open(path: PathBuf) -> Headers {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let known = lines.map(|line| (line.url_path.clone(), line.remote())).collect();
+        let known =
+            text.lines().filter_map(Line::read).map(|line| (line.url_path.clone(), line.remote())).collect();
         Headers { path, known: Mutex::new(known) }
     }
 
@@ -99,7 +100,7 @@ impl Headers {
         let line = Line { url_path: url_path.clone(), total: told.total, etag: told.etag, tiff };
         let failed =
             |error: serde_json::Error| Error::Ledger { path: self.path.clone(), reason: error.to_string() };
-        let text = serde_json::to_string(&line).map_err(failed)?;
+        let text = line.write().map_err(failed)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         append(&self.path, &text)?;
         known.insert(url_path, remote.map(|remote| Remote { prefix: Bytes::new(), ..remote.clone() }));
@@ -108,6 +109,17 @@ impl Headers {
 }
 
 impl Line {
+    /// The line of a text that is whole: a directory with another number in it would send requests astray.
+    fn read(text: &str) -> Option<Line> {
+        let (sum, line) = text.split_once(' ')?;
+        (sum == sha256_bytes(line.as_bytes())).then(|| serde_json::from_str(line).ok()).flatten()
+    }
+
+    fn write(&self) -> Result<String, serde_json::Error> {
+        let line = serde_json::to_string(self)?;
+        Ok(format!("{} {line}", sha256_bytes(line.as_bytes())))
+    }
+
     fn remote(self) -> Option<Remote> {
         let tiff = STANDARD.decode(self.tiff?).ok()?;
         let Parsed::Header(header) = parse(&tiff).ok()? else { return None };
@@ -178,7 +190,7 @@ mod tests {
         Headers::open(path.clone()).put(&url, Some(&remote)).unwrap();
         let mut torn = fs::read(&path).unwrap();
         assert!(!String::from_utf8_lossy(&torn).contains("secret"));
-        torn.extend(b"{\"url_path\":\"/a/re");
+        torn.extend(b"0123 {\"url_path\":\"/a/re");
         fs::write(&path, torn).unwrap();
 
         let headers = Headers::open(path.clone());
@@ -188,5 +200,32 @@ mod tests {
         headers.forget(&url).unwrap();
         assert!(headers.get(&url).is_none());
         assert!(Headers::open(path).get(&url).is_none());
+    }
+
+    /// One offset of the directory is another one, in a line that is whole JSON around a whole TIFF.
+    #[test]
+    fn a_damaged_directory_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scene.headers");
+        let url = Url::parse("https://host/a/red.tif").unwrap();
+        let header = plain_header(48, 16, 16);
+        let remote = Remote { header: header.clone(), told: Told::default(), prefix: Bytes::new() };
+        Headers::open(path.clone()).put(&url, Some(&remote)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(Headers::open(path.clone()).get(&url).is_some());
+
+        let tiff = directory(&header, &header.offsets, &header.counts);
+        let mut offsets = header.offsets.clone();
+        offsets[4] += 1;
+        let other = directory(&header, &offsets, &header.counts);
+        let damaged = text.replace(&STANDARD.encode(tiff), &STANDARD.encode(other));
+        assert_ne!(damaged, text);
+        let (_, line) = damaged.trim().split_once(' ').unwrap();
+        let read: Line = serde_json::from_str(line).unwrap();
+        assert_eq!(read.remote().unwrap().header.offsets, offsets, "it would be believed");
+        for unproven in [&damaged, line] {
+            fs::write(&path, unproven).unwrap();
+            assert!(Headers::open(path.clone()).get(&url).is_none());
+        }
     }
 }

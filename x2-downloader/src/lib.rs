@@ -16,6 +16,7 @@ mod run;
 mod source;
 mod sparse_work;
 mod standing;
+mod stated;
 mod tiff;
 mod verify;
 mod whole_file;

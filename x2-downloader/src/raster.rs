@@ -15,6 +15,7 @@ use crate::ledger::{Journal, Row, State};
 use crate::net::{Http, Stop, plain};
 use crate::sparse_work::Work;
 use crate::standing::Standing;
+use crate::stated::Stated;
 use crate::tiff::{Header, Span, coalesce, empty_block, layout};
 use crate::{Error, whole_file};
 
@@ -36,8 +37,8 @@ pub(crate) struct Raster {
     pub(crate) known: Vec<Row>,
     /// The CRS it must have, if only one will do.
     pub(crate) epsg: Option<Epsg>,
-    /// Size in pixels (rows, columns) that its catalogue states.
-    pub(crate) stated: Option<(usize, usize)>,
+    /// The grid that its catalogue states.
+    pub(crate) stated: Stated,
 }
 
 /// Which blocks are wanted, and which would be if they were not cloudy.
@@ -201,16 +202,9 @@ fn check(raster: &Raster, header: &Header) -> Result<(), Stop> {
         let found = header.epsg.map_or("none".to_owned(), |epsg| format!("EPSG:{epsg}"));
         return Err(gap(raster, format!("expected EPSG:{}, found {found}", expected.0)));
     }
-    if let Some((rows, cols)) = raster.stated
-        && (rows, cols) != (header.height, header.width)
-    {
-        let found = format!("{} × {}", header.height, header.width);
-        tracing::warn!(
-            item = raster.row.item,
-            asset = raster.row.asset,
-            found,
-            "proj:shape is {rows} × {cols}; the file is what counts"
-        );
+    for contradiction in raster.stated.contradictions(header) {
+        let (item, asset) = (&raster.row.item, &raster.row.asset);
+        tracing::warn!(item, asset, "{contradiction}; the file is what counts");
     }
     Ok(())
 }

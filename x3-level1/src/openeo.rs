@@ -11,7 +11,8 @@ use std::time::Instant;
 use chrono::DateTime;
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
 use minicube::{
-    Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, is_sealed, plan_hash, to_cf_day,
+    Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, SENTINEL2_NAMES, is_sealed,
+    plan_hash, to_cf_day,
 };
 use ndarray::{Array1, Array3, Array4, Axis, s};
 use serde::Serialize;
@@ -30,20 +31,6 @@ use crate::resample::{AxisWeights, area_average, area_mode};
 use crate::scene::Scene;
 use crate::statics::{self, StaticsPlan};
 use crate::{Error, STAGE, build, report, verify};
-
-/// Earth Search key and the band's name in the files.
-const BANDS: [(&str, &str); 10] = [
-    ("blue", "B02"),
-    ("green", "B03"),
-    ("red", "B04"),
-    ("rededge1", "B05"),
-    ("rededge2", "B06"),
-    ("rededge3", "B07"),
-    ("nir", "B08"),
-    ("nir08", "B8A"),
-    ("swir16", "B11"),
-    ("swir22", "B12"),
-];
 
 /// From this day on a digital number may carry the offset of baseline 04.00, and these files do not say so.
 const OFFSET_SINCE: Option<NaiveDate> = NaiveDate::from_ymd_opt(2022, 1, 25);
@@ -183,9 +170,8 @@ fn list(input: &[PathBuf]) -> Result<(Vec<PathBuf>, String), Error> {
 fn place(id: &str, files: &[PathBuf], assets: &[String], grid: CellGrid) -> Result<Place, Error> {
     let mut sources = BTreeMap::new();
     let mut weather = None;
-    let bands =
-        BANDS.iter().filter(|(key, _)| assets.iter().any(|asset| asset == key)).chain([&("scl", "SCL")]);
-    let bands: Vec<(&str, &str)> = bands.copied().collect();
+    let is_wanted = |key: &str| key == "scl" || assets.iter().any(|asset| asset == key);
+    let bands: Vec<(&str, &str)> = SENTINEL2_NAMES.into_iter().filter(|(key, _)| is_wanted(key)).collect();
     let mut scenes: Option<(Vec<i64>, PathBuf)> = None;
     let mut about = None;
     for path in files {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use minicube::testing::assert_conforms;
 use minicube::{Cube, LonLat, NaiveDate, to_cf_day};
-use x3_level1::{Ease2Grid, project};
+use x3_level1::{Ease2Grid, project, radiometry};
 
 /// A file or folder of the real data; `None` (said aloud) where it is not there.
 fn real(name: &str) -> Option<PathBuf> {
@@ -108,4 +108,23 @@ fn the_belgian_series_becomes_level_1() {
     assert!((highest - 0.02462).abs() < 1e-4, "24.62 mm become 0.02462 m, found {highest}");
     let t2m = cube.read::<f32>("era5/t2m").unwrap();
     assert!(t2m.iter().all(|t| (255.0..305.0).contains(t)));
+}
+
+/// Items of Earth Search v1, v0 and its collection 1, and of Planetary Computer: baseline, whether the offset was taken
+/// off, and what is added to a digital number.
+#[test]
+fn items_of_real_archives_say_what_their_numbers_mean() {
+    for (name, expected) in [
+        ("items/S2A_28QCH_20200714_0_L2A.json", (2.14, false, 1000)),
+        ("items/S2B_31QGB_20200831_0_L2A.json", (2.14, false, 1000)),
+        ("items/S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531.pc.json", (2.12, false, 1000)),
+        ("items/S2B_T37MGP_20240710T073012_L2A_C1.json", (5.1, false, 0)),
+        ("replay/earth_search_v0_search/001.body", (5.11, true, 1000)),
+    ] {
+        let Some(path) = real(&format!("stac/{name}")) else { return };
+        let document: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let item = document.get("features").map_or(&document, |items| &items[0]);
+        let found = radiometry(item).unwrap();
+        assert_eq!((found.baseline, found.offset_applied, found.add), expected, "{name}");
+    }
 }

@@ -1,12 +1,11 @@
 //! What the benches share: the set-up of 20 dates and four bands, and what the process and the server have used.
 #![allow(dead_code, reason = "each bench uses a part")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use minicube::run::Project;
-use minicube::{Bounds, CellGrid, Epsg, Location, LocationTable, LonLat, NaiveDate, Split};
+use minicube::{Bounds, CellGrid, Epsg, Location, LocationTable, NaiveDate};
 use serde_json::Value;
 use x2_downloader::{Download, Plan};
 
@@ -59,39 +58,10 @@ pub(crate) fn locations(windows: &[(usize, usize)]) -> Vec<Location> {
     windows.iter().enumerate().map(|(index, window)| at(index, window)).collect()
 }
 
-/// A location on the bench's tile with these bounds.
+/// A location on the bench's tile with these bounds. Its outline is the tile's box in degrees, so that a cube added
+/// later is no new question for the catalogue.
 pub(crate) fn location(index: usize, bounds: Bounds) -> Location {
-    location_on(TILE, 32735, [26.0, -23.6, 27.1, -22.6], index, bounds)
-}
-
-/// A location with these bounds on a tile. Its outline is the tile's box in degrees, so that a cube added later is no
-/// new question for the catalogue.
-pub(crate) fn location_on(
-    tile: &str,
-    epsg: u32,
-    [west, south, east, north]: [f64; 4],
-    index: usize,
-    bounds: Bounds,
-) -> Location {
-    Location {
-        id: format!("{tile}_{index:04}"),
-        tile: tile.into(),
-        epsg: Epsg(epsg),
-        row: 0,
-        col: index,
-        bounds,
-        lon: f64::midpoint(west, east),
-        lat: f64::midpoint(south, north),
-        strata: BTreeMap::new(),
-        attributes: BTreeMap::new(),
-        fold: None,
-        weight: 1.0,
-        split: Split::Train,
-        seed: 1,
-        polygon: [(west, south), (east, south), (east, north), (west, north)]
-            .map(|(lon, lat)| LonLat { lon, lat })
-            .to_vec(),
-    }
+    minicube::testing::location(TILE, Epsg(32735), (0, index), bounds, [26.0, -23.6, 27.1, -22.6])
 }
 
 pub(crate) fn day(year: i32, month: u32, day: u32) -> Result<NaiveDate> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use reqwest::RequestBuilder;
@@ -73,13 +74,21 @@ pub(super) fn is_private(url: &Url) -> bool {
 
 /// Whether an address is on this machine or in its local network, by name or number.
 pub(super) fn is_here(url: &Url) -> bool {
+    let is_ours =
+        |ip: Ipv4Addr| ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified();
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => {
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
         }
+        Some(Host::Ipv4(ip)) => is_ours(ip),
         Some(Host::Ipv6(ip)) => {
-            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
+            let is_ours_of_old = ip.to_ipv4_mapped().is_some_and(is_ours);
+            is_ours_of_old
+                || ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
         }
         None => false,
     }
@@ -197,10 +206,21 @@ mod tests {
             "http://[::1]/",
             "http://169.254.169.254/",
             "http://10.0.0.8/",
+            "http://localhost./",
+            "http://2130706433/",
+            "http://[::]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fd00::1]/",
+            "http://[fe80::1]/",
         ] {
             assert!(is_here(&url(here)), "{here}");
         }
-        for away in ["https://example.org/", "https://8.8.8.8/", "https://localhost.example/"] {
+        for away in [
+            "https://example.org/",
+            "https://8.8.8.8/",
+            "https://localhost.example/",
+            "http://[::ffff:8.8.8.8]/",
+        ] {
             assert!(!is_here(&url(away)), "{away}");
         }
     }

@@ -1,29 +1,11 @@
 //! Names of bands: one key whatever the catalogue calls the asset.
 
+use minicube::esa_name;
 use serde_json::Value;
-
-/// The key of Earth Search v1, which names files here, and ESA's name, which other catalogues use.
-const NAMES: [(&str, &str); 15] = [
-    ("coastal", "B01"),
-    ("blue", "B02"),
-    ("green", "B03"),
-    ("red", "B04"),
-    ("rededge1", "B05"),
-    ("rededge2", "B06"),
-    ("rededge3", "B07"),
-    ("nir", "B08"),
-    ("nir08", "B8A"),
-    ("nir09", "B09"),
-    ("swir16", "B11"),
-    ("swir22", "B12"),
-    ("scl", "SCL"),
-    ("aot", "AOT"),
-    ("wvp", "WVP"),
-];
 
 /// The asset of a key: under that name, under ESA's, or under ESA's with the best resolution (`B04_10m`).
 pub(crate) fn find<'a>(assets: &'a Value, key: &str) -> Option<&'a Value> {
-    let esa = NAMES.iter().find(|(name, _)| *name == key).map(|(_, esa)| *esa);
+    let esa = esa_name(key);
     let with_resolution = |esa: &str| ["10m", "20m", "60m"].map(|resolution| format!("{esa}_{resolution}"));
     let names = [key.to_owned()]
         .into_iter()
@@ -32,10 +14,12 @@ pub(crate) fn find<'a>(assets: &'a Value, key: &str) -> Option<&'a Value> {
     names.into_iter().find_map(|name| assets.get(name.as_str()))
 }
 
-/// The address of an object in a public bucket over https.
-pub(crate) fn over_https(href: &str) -> String {
+/// The address of an object in a public bucket over https. Newer regions answer under their own name only.
+pub(crate) fn over_https(href: &str, region: Option<&str>) -> String {
+    let is_plain = |region: &&str| region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let region = region.filter(is_plain).map(|region| format!(".{region}")).unwrap_or_default();
     match href.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
-        Some((bucket, key)) => format!("https://{bucket}.s3.amazonaws.com/{key}"),
+        Some((bucket, key)) => format!("https://{bucket}.s3{region}.amazonaws.com/{key}"),
         None => href.to_owned(),
     }
 }
@@ -62,7 +46,10 @@ mod tests {
 
     #[test]
     fn buckets_have_addresses() {
-        assert_eq!(over_https("s3://bucket/a/b.tif"), "https://bucket.s3.amazonaws.com/a/b.tif");
-        assert_eq!(over_https("s3://bucket"), "s3://bucket");
+        let address = |region: Option<&str>| over_https("s3://bucket/a/b.tif", region);
+        assert_eq!(address(None), "https://bucket.s3.amazonaws.com/a/b.tif");
+        assert_eq!(address(Some("af-south-1")), "https://bucket.s3.af-south-1.amazonaws.com/a/b.tif");
+        assert_eq!(address(Some("evil.example/")), "https://bucket.s3.amazonaws.com/a/b.tif");
+        assert_eq!(over_https("s3://bucket", None), "s3://bucket");
     }
 }

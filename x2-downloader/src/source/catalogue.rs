@@ -6,7 +6,7 @@ use minicube::{plan_hash, write_atomic};
 use serde_json::{Value, json};
 
 use super::revisit::{Completeness, completeness};
-use super::scenes::{Selection, Superseded, select, strip_credentials};
+use super::scenes::{SUPERSEDED, Selection, Superseded, select, strip_credentials};
 use super::sentinel2::SOURCE;
 use super::stac;
 use crate::Error;
@@ -46,8 +46,8 @@ pub(crate) async fn find_scenes(
             items
         }
     };
-    let selection = select(&items, &tile.id, wanted).map_err(failed)?;
-    note_superseded(&folder.join("superseded.jsonl"), tile, &selection.superseded)?;
+    let selection = select(&items, &tile.id, wanted, (plan.first, plan.last)).map_err(failed)?;
+    note_superseded(&folder.join(format!("{SUPERSEDED}.jsonl")), tile, &selection.superseded)?;
     let completeness = completeness(&selection.passes);
     Ok((selection, completeness))
 }
@@ -57,7 +57,7 @@ pub(crate) fn kept_scenes(plan: &Plan, tile: &TilePlan) -> Option<Selection> {
     let wanted = plan.sentinel2.as_ref()?;
     let cache = parts_folder(&plan.project.raw()).join(SOURCE).join(&tile.id).join("search.json");
     let items = cached(&cache, &stac::first_page(plan, wanted, tile).identity())?;
-    select(&items, &tile.id, wanted).ok()
+    select(&items, &tile.id, wanted, (plan.first, plan.last)).ok()
 }
 
 fn cached(path: &Path, question: &str) -> Option<Vec<Value>> {

@@ -11,6 +11,12 @@ use super::assets;
 use crate::allow::Hosts;
 use crate::ledger::is_safe_name;
 use crate::plan::Sentinel2Plan;
+use crate::stated::Stated;
+
+/// Name of the part of the ledger that has what is [`Superseded`]; no scene can have it.
+pub(crate) const SUPERSEDED: &str = "superseded";
+/// So many of an item's assets are named in a message; those of Sentinel-2 are fewer.
+const MOST_NAMED: usize = 40;
 
 /// One Sentinel-2 product of a tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,19 +73,18 @@ impl Scene {
         hosts.check(&self.raw_href(asset)?)
     }
 
-    /// Size that the item states for an asset, rows and columns.
-    pub(crate) fn stated_size(&self, asset: &str) -> Option<(usize, usize)> {
-        let shape = assets::find(&self.item["assets"], asset)?["proj:shape"].as_array()?;
-        let edge = |index: usize| shape.get(index)?.as_u64().and_then(|edge| usize::try_from(edge).ok());
-        Some((edge(0)?, edge(1)?))
+    /// The grid that the item states for an asset.
+    pub(crate) fn stated(&self, asset: &str) -> Stated {
+        assets::find(&self.item["assets"], asset).map(Stated::of).unwrap_or_default()
     }
 
     /// The address as the item has it; where that is of a bucket, the alternative over https if there is one.
     fn raw_href(&self, asset: &str) -> Result<String, String> {
         let all = &self.item["assets"];
         let found = assets::find(all, asset).ok_or_else(|| {
-            let known: Vec<&str> =
-                all.as_object().map_or(Vec::new(), |assets| assets.keys().map(String::as_str).collect());
+            let keys = all.as_object().into_iter().flat_map(|assets| assets.keys());
+            let known = keys.map(String::as_str).filter(|key| key.len() <= 32 && is_safe_name(key));
+            let known: Vec<&str> = known.take(MOST_NAMED).collect();
             format!("the item has no asset `{asset}`, only {}", known.join(", "))
         })?;
         let href = found["href"].as_str().ok_or_else(|| format!("asset `{asset}` has no address"))?;
@@ -88,24 +93,35 @@ impl Scene {
         }
         Ok(match found["alternate"]["https"]["href"].as_str() {
             Some(href) => href.to_owned(),
-            None => assets::over_https(href),
+            None => assets::over_https(href, self.item["properties"]["storage:region"].as_str()),
         })
     }
 }
 
-/// Chooses the scenes of a tile. Items of other tiles, without a date, and doubles are left out; an id that could not
-/// be a file name is refused.
+/// Chooses the scenes of a tile. Items of other tiles, collections or days than the first to the last asked for, without
+/// a date, and doubles are left out; an id that could not be a file name is refused.
 ///
 /// Of one acquisition (data take) the newest processing baseline wins; of that baseline, for each data strip, the
 /// newest processing time. Two strips of one baseline are two halves of the tile, and both are kept.
 ///
 /// # Errors
 /// The id that was refused.
-pub(crate) fn select(items: &[Value], tile: &str, wanted: &Sentinel2Plan) -> Result<Selection, String> {
+pub(crate) fn select(
+    items: &[Value],
+    tile: &str,
+    wanted: &Sentinel2Plan,
+    (first, last): (NaiveDate, NaiveDate),
+) -> Result<Selection, String> {
     let mut selection = Selection::default();
     let mut acquisitions: BTreeMap<String, BTreeMap<String, Scene>> = BTreeMap::new();
-    for item in items.iter().filter(|item| tile_of(item).as_deref() == Some(tile)) {
-        let Some(scene) = scene(item, tile)? else { continue };
+    let is_wanted = |item: &&Value| {
+        item["collection"].as_str().is_none_or(|collection| collection == wanted.collection)
+            && tile_of(item).as_deref() == Some(tile)
+    };
+    for item in items.iter().filter(is_wanted) {
+        let Some(scene) = scene(item, tile)?.filter(|scene| (first..=last).contains(&scene.date)) else {
+            continue;
+        };
         selection.passes.extend(scene.pass.clone());
         acquisitions.entry(scene.acquisition.clone()).or_default().insert(scene.id.clone(), scene);
     }
@@ -185,8 +201,9 @@ fn stripped(href: &str) -> String {
 fn scene(item: &Value, tile: &str) -> Result<Option<Scene>, String> {
     let properties = &item["properties"];
     let Some(id) = item["id"].as_str() else { return Ok(None) };
-    if !is_safe_name(id) {
-        return Err(format!("item id {id:?} cannot be a folder name"));
+    if !is_safe_name(id) || id == SUPERSEDED {
+        let begin: String = id.chars().take(60).collect();
+        return Err(format!("item id {begin:?} of {} bytes cannot be a folder name", id.len()));
     }
     let datetime = text(properties, &["datetime", "start_datetime"]).unwrap_or_default();
     let Some(date) = datetime.get(..10).and_then(|day| NaiveDate::parse_from_str(day, "%Y-%m-%d").ok())
@@ -317,8 +334,13 @@ mod tests {
         }
     }
 
+    fn days() -> (NaiveDate, NaiveDate) {
+        let day = |month, day| NaiveDate::from_ymd_opt(2020, month, day).unwrap();
+        (day(3, 1), day(3, 5))
+    }
+
     fn ids(items: &[Value]) -> (Vec<String>, Vec<(String, String)>) {
-        let found = select(items, "32TMT", &wanted()).unwrap();
+        let found = select(items, "32TMT", &wanted(), days()).unwrap();
         let superseded = found.superseded.into_iter().map(|s| (s.id, s.by));
         (found.scenes.into_iter().map(|s| s.id).collect(), superseded.collect())
     }
@@ -347,13 +369,17 @@ mod tests {
     }
 
     #[test]
-    fn cloudy_scenes_and_other_tiles_are_left_out() {
+    fn cloudy_scenes_other_tiles_days_and_collections_are_left_out() {
         let mut cloudy = item("a", "05.00", "s", "p");
         cloudy["properties"]["eo:cloud_cover"] = json!(80.5);
         let mut other = item("b", "05.00", "s", "p");
         other["properties"]["grid:code"] = json!("MGRS-32TNT");
-        assert_eq!(ids(&[cloudy.clone(), other]), (vec![], vec![]));
-        assert_eq!(select(&[cloudy], "32TMT", &wanted()).unwrap().cloudy, 1);
+        let mut late = item("c", "05.00", "s", "p");
+        late["properties"]["datetime"] = json!("2020-03-06T00:00:00Z");
+        let mut l1c = item("d", "05.00", "s", "p");
+        l1c["collection"] = json!("sentinel-2-l1c");
+        assert_eq!(ids(&[cloudy.clone(), other, late, l1c]), (vec![], vec![]));
+        assert_eq!(select(&[cloudy], "32TMT", &wanted(), days()).unwrap().cloudy, 1);
     }
 
     #[test]
@@ -361,7 +387,7 @@ mod tests {
         let mut item =
             item("S2A_MSIL2A_20200305T103021_N0214_R108_T32TMT_20200305T132101", "02.14", "s", "p");
         let count = |wanted: &Sentinel2Plan, item: &Value| {
-            let found = select(std::slice::from_ref(item), "32TMT", wanted).unwrap();
+            let found = select(std::slice::from_ref(item), "32TMT", wanted, days()).unwrap();
             (found.scenes.len(), found.filtered, found.passes.len())
         };
         assert_eq!(
@@ -393,7 +419,7 @@ mod tests {
     #[test]
     fn an_id_that_climbs_out_of_its_folder_is_refused() {
         let evil = item("../../etc", "05.00", "s", "p");
-        assert!(select(&[evil], "32TMT", &wanted()).unwrap_err().contains("folder name"));
+        assert!(select(&[evil], "32TMT", &wanted(), days()).unwrap_err().contains("folder name"));
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl<'a> Place<'a> {
         let url = self.scene.href(asset, &self.wanted.hosts).map_err(Stop::Gap)?;
         let known = self.known.iter().filter(|row| row.asset == asset).cloned().collect();
         let row = Row::whole(SOURCE, &self.scene.id, asset, url.path(), State::Fetched);
-        let (path, epsg, stated) = (self.path(asset), Some(self.tile.epsg), self.scene.stated_size(asset));
+        let (path, epsg, stated) = (self.path(asset), Some(self.tile.epsg), self.scene.stated(asset));
         let raster = Raster { url, path, row, known, epsg, stated };
         let deadline = Duration::from_secs_f64(http.settings.deadline_s);
         let stored = store(http, &self.headers, raster, &self.journal, choose);

@@ -10,6 +10,8 @@ use crate::plan::{Plan, Sentinel2Plan, TilePlan, identity_text};
 
 const PAGE_ITEMS: u32 = 100;
 const MAX_PAGES: usize = 10_000;
+/// All pages of a search beyond this are taken for an attack.
+const MAX_SEARCH_BYTES: usize = 1 << 30;
 
 /// A page to ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,29 +40,37 @@ pub(crate) fn first_page(plan: &Plan, wanted: &Sentinel2Plan, tile: &TilePlan) -
 /// All items of a search, page by page, in the order they come.
 ///
 /// # Errors
-/// [`Stop::Gap`] if a page cannot be had or is no item collection, or the pages go in a circle.
+/// [`Stop::Gap`] if a page cannot be had or is no item collection, or the pages go in a circle: by their addresses, or
+/// by what is on them.
 pub(crate) async fn search(http: &Http, first: Ask) -> Result<Vec<Value>, Stop> {
     let mut items = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut known, mut received) = (BTreeSet::new(), BTreeSet::new(), 0);
     let mut ask = Some(first);
     while let Some(page) = ask {
+        let stop = |reason: String| Stop::Gap(format!("{}: {reason}", crate::net::plain(page.url())));
         if seen.len() >= MAX_PAGES || !seen.insert(format!("{page:?}")) {
-            return Err(Stop::Gap(format!(
-                "{}: the pages of the search do not end",
-                crate::net::plain(page.url())
-            )));
+            return Err(stop("the pages of the search do not end".into()));
         }
         let answer = fetch(http, &page).await?;
-        let document: Value = serde_json::from_slice(&answer.bytes)
-            .map_err(|error| Stop::Gap(format!("{}: not JSON: {error}", crate::net::plain(page.url()))))?;
-        let Some(features) = document.get("features").and_then(Value::as_array) else {
+        received += answer.bytes.len();
+        if received > MAX_SEARCH_BYTES {
+            return Err(stop(format!("expected at most {MAX_SEARCH_BYTES} bytes of pages, found more")));
+        }
+        let mut document: Value =
+            serde_json::from_slice(&answer.bytes).map_err(|error| stop(format!("not JSON: {error}")))?;
+        let next = next_page(&page, &document).map_err(Stop::Gap)?;
+        let Value::Array(features) = document["features"].take() else {
             let found = document.get("type").and_then(Value::as_str).unwrap_or("another document");
-            let url = crate::net::plain(page.url());
-            return Err(Stop::Gap(format!("{url}: expected a FeatureCollection, found {found}")));
+            return Err(stop(format!("expected a FeatureCollection, found {found}")));
         };
-        let is_last = features.is_empty();
-        ask = if is_last { None } else { next_page(&page, &document).map_err(Stop::Gap)? };
-        items.extend(features.iter().cloned());
+        let before = known.len();
+        known.extend(features.iter().map(|item| format!("{} {}", item["collection"], item["id"])));
+        ask = if features.is_empty() { None } else { next };
+        if ask.is_some() && known.len() == before {
+            let reason = "the pages of the search do not end: this one has nothing that others have not";
+            return Err(stop(reason.into()));
+        }
+        items.extend(features);
     }
     Ok(items)
 }
@@ -87,11 +97,17 @@ fn next_page(last: &Ask, document: &Value) -> Result<Option<Ask>, String> {
         return Ok(None);
     };
     let href = link["href"].as_str().unwrap_or_default();
-    let url = last.url().join(href).map_err(|error| format!("link to the next page `{href}`: {error}"))?;
+    let mut url =
+        last.url().join(href).map_err(|error| format!("link to the next page `{href}`: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(format!("link to the next page: expected an http(s) address, found `{}`", url.scheme()));
     }
-    if url.host() != last.url().host() {
+    // A catalogue behind a proxy may not know that it is asked over https.
+    if (last.url().scheme(), url.scheme()) == ("https", "http") {
+        url.set_scheme("https").map_err(|()| format!("link to the next page: not over https: `{href}`"))?;
+    }
+    let place = |url: &Url| (url.host().map(|host| host.to_owned()), url.port_or_known_default());
+    if place(&url) != place(last.url()) {
         let host = url.host_str().unwrap_or_default();
         return Err(format!("link to the next page: refused to ask another host, {host}"));
     }
@@ -168,8 +184,13 @@ mod tests {
         assert_eq!(next_page(&last, &json!({"links": []})).unwrap(), None);
         let file = json!({"links": [{"rel": "next", "href": "file:///etc/passwd"}]});
         assert!(next_page(&last, &file).unwrap_err().contains("http(s)"));
-        let away = json!({"links": [{"rel": "next", "href": "https://evil/v1/search?page=2"}]});
-        assert!(next_page(&last, &away).unwrap_err().contains("refused to ask another host, evil"));
+        let plain = json!({"links": [{"rel": "next", "href": "http://host/v1/search?page=2"}]});
+        let expected = Ask::Get(Url::parse("https://host/v1/search?page=2").unwrap());
+        assert_eq!(next_page(&last, &plain).unwrap(), Some(expected), "what is encrypted stays so");
+        for away in ["https://evil/v1/search", "https://host@evil/", "https://host:81/", "http://host:81/"] {
+            let link = json!({"links": [{"rel": "next", "href": away}]});
+            assert!(next_page(&last, &link).unwrap_err().contains("refused to ask another host"), "{away}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What the tests share: projects in temporary folders, and a server that answers as it is told.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail loudly")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 pub mod cog;
 pub mod earth;
+pub mod exchange;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{Args, Config, Ctx, Finish};
-use minicube::{CellGrid, Location, LocationTable, Split, Tile, location_id};
+use minicube::testing::location;
+use minicube::{CellGrid, LocationTable, Tile};
 use x2_downloader::Plan;
 
 /// A project folder with a location table and a project file.
@@ -30,24 +33,9 @@ impl TestProject {
 
     pub fn set_cells(&self, tile: &str, (lon, lat): (f64, f64), cells: &[(usize, usize)]) {
         let (tile, grid) = (Tile::from_id(tile).unwrap(), CellGrid::default());
-        let location = |&(row, col): &(usize, usize)| Location {
-            id: location_id(&tile.id, row, col),
-            tile: tile.id.clone(),
-            epsg: tile.epsg,
-            row,
-            col,
-            bounds: grid.cell_bounds(&tile, row, col),
-            lon,
-            lat,
-            strata: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            fold: None,
-            weight: 1.0,
-            split: Split::Train,
-            seed: 1,
-            polygon: [(-0.1, -0.1), (0.1, -0.1), (0.1, 0.1), (-0.1, -0.1)]
-                .map(|(x, y)| minicube::LonLat { lon: lon + x, lat: lat + y })
-                .to_vec(),
+        let outline = [lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1];
+        let location = |&(row, col): &(usize, usize)| {
+            location(&tile.id, tile.epsg, (row, col), grid.cell_bounds(&tile, row, col), outline)
         };
         let locations = cells.iter().map(location).collect();
         let table = LocationTable { locations, grid, meta: serde_json::Map::new() };
@@ -61,6 +49,13 @@ impl TestProject {
             dir.to_str().unwrap()
         );
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// Instead of the year 2021.
+    pub fn set_years(&self, first: i32, last: i32) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), text.replace("years = [2021, 2021]", &format!("years = [{first}, {last}]")))
+            .unwrap();
     }
 
     pub fn config(&self) -> PathBuf {
@@ -113,6 +108,14 @@ pub fn assert_same(one: &BTreeMap<String, Vec<u8>>, two: &BTreeMap<String, Vec<u
         let first = bytes.iter().zip(&two[name]).position(|(a, b)| a != b);
         assert!(bytes == &two[name], "{name} differs, first at byte {first:?}");
     }
+}
+
+/// The hosts that the last run asked, by its own record.
+pub fn hosts_asked(raw: &Path) -> Vec<String> {
+    let record = fs::read(raw.join("run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let names = record["notes"].as_object().unwrap().keys();
+    names.filter_map(|name| name.strip_prefix("host ").map(str::to_owned)).collect()
 }
 
 /// The ledger's rows as text: item, asset, block row, block column, status, reason.
