@@ -223,6 +223,7 @@ fn totals(ledger: &Path) -> Result<(usize, f64, u64)> {
             continue;
         }
         for header in std::fs::read_to_string(path)?.lines().filter(|line| !line.is_empty()) {
+            let (_, header) = header.split_once(' ').ok_or("no checksum before a header")?;
             let header: Value = serde_json::from_str(header)?;
             files += 1;
             bytes += header["total"].as_u64().ok_or("no total in a header")?;
