@@ -229,7 +229,8 @@ impl<'a> Rasters<'a> {
         let row = Row::whole(self.unit.source, name, "", url.path(), State::Fetched);
         let known =
             self.known.iter().filter(|known| known.item == name && known.block_row >= 0).cloned().collect();
-        let raster = Raster { url: url.clone(), path, row: row.clone(), known, epsg: None, stated: Stated::default() };
+        let raster =
+            Raster { url: url.clone(), path, row: row.clone(), known, epsg: None, stated: Stated::default() };
         let choose = |header: &Header| {
             let wanted = near(header, self.plan, self.unit.source).unwrap_or_default();
             Choice { wanted, ..Choice::default() }

@@ -182,7 +182,10 @@ impl Inflater {
     }
 
     /// Unpacks the codes of a block, with the shifts of newer processors where there are.
-    #[expect(unsafe_code, reason = "calling a #[target_feature] function, after checking that the CPU has it")]
+    #[expect(
+        unsafe_code,
+        reason = "calling a #[target_feature] function, after checking that the CPU has it"
+    )]
     fn codes(&self, source: &mut Source<'_>, out: &mut [u8], at: &mut usize) -> Result<(), Fault> {
         #[cfg(target_arch = "x86_64")]
         {
