@@ -40,7 +40,7 @@ impl PartialFile {
         let mut file = options.open(&path).await.map_err(Error::io(&path, "write"))?;
         let mut hasher = Sha256::new();
         let mut len = 0;
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; 1 << 16];
         loop {
             let read = file.read(&mut buffer).await.map_err(Error::io(&path, "read"))?;
             if read == 0 {
