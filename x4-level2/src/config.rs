@@ -28,6 +28,12 @@ pub struct Config {
     pub extra_bands: Vec<String>,
     /// How gaps between valid observations are filled.
     pub fill: Fill,
+    /// Parameters of `fill = "whittaker"`.
+    pub whittaker: Whittaker,
+    /// Parameters of `fill = "harmonic"`.
+    pub harmonic: Harmonic,
+    /// Parameters of `fill = "rbf"`.
+    pub rbf: Rbf,
     /// What happens before the first and after the last valid observation of a pixel.
     pub extrapolate: Extrapolate,
     /// Import a public dataset instead of deriving from Level 1.
@@ -46,6 +52,9 @@ impl Default for Config {
             nir: "nir08".into(),
             extra_bands: Vec::new(),
             fill: Fill::Linear,
+            whittaker: Whittaker::default(),
+            harmonic: Harmonic::default(),
+            rbf: Rbf::default(),
             extrapolate: Extrapolate::None,
             import: None,
         }
@@ -58,6 +67,58 @@ impl Default for Config {
 pub enum Fill {
     /// Linear in time between valid observations.
     Linear,
+    /// Whittaker smoothing of the daily values.
+    Whittaker,
+    /// Mean, trend and annual harmonics.
+    Harmonic,
+    /// Ensemble of Gaussian kernels.
+    Rbf,
+}
+
+/// The `[level2.whittaker]` table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Whittaker {
+    /// Weight of the squared second differences of the daily values: larger is smoother.
+    pub lambda: f64,
+}
+
+impl Default for Whittaker {
+    fn default() -> Self {
+        Whittaker { lambda: 1e4 }
+    }
+}
+
+/// The `[level2.harmonic]` table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Harmonic {
+    /// Number of harmonics: 1 is a wave a year, 2 adds one of half a year, …
+    pub harmonics: usize,
+    /// Pull of trend and waves towards zero, in observations.
+    pub ridge: f64,
+}
+
+impl Default for Harmonic {
+    fn default() -> Self {
+        Harmonic { harmonics: 2, ridge: 0.1 }
+    }
+}
+
+/// The `[level2.rbf]` table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rbf {
+    /// Standard deviations of the kernels (days).
+    pub sigmas: Vec<f64>,
+    /// Share of a kernel's weight that is kept around its centre.
+    pub cutoff: f64,
+}
+
+impl Default for Rbf {
+    fn default() -> Self {
+        Rbf { sigmas: vec![8.0, 16.0, 32.0], cutoff: 0.95 }
+    }
 }
 
 /// The `[level2.import]` section.

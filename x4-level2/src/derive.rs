@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde_json::Map;
 
 use crate::level1::{DailySeries, Level1, Static};
-use crate::plan::{CubeRef, Settings, Unit};
+use crate::plan::{CubeRef, Unit};
+use crate::settings::Settings;
 use crate::starts::draw_starts;
 use crate::store::{
     Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_maps, write_static, write_weather,
@@ -190,7 +191,8 @@ fn derive_cube(
     let observations =
         level1.observations(draw.cube.index, &bands, &settings.scl_clear, settings.dilate_px)?;
     for sample in pending {
-        let plan = FillPlan::new(&level1.days, samples[sample].steps, settings.extrapolate);
+        let plan =
+            FillPlan::new(&level1.days, samples[sample].steps, settings.extrapolate).with(&settings.fill);
         let (rows, cols) = level1.size;
         let filled = plan.fill(rows * cols, bands.len(), |time, pixels, valid, values| {
             observations.load(time, pixels, valid, values);

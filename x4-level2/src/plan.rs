@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{self, Failure, Project};
-use minicube::{Location, LocationTable, NaiveDate, Split, plan_hash, sha256_file};
+use minicube::{Location, LocationTable, Split, plan_hash, sha256_file};
 use serde::Serialize;
 
 use crate::import::{ImportUnit, plan_import};
 use crate::level1::Level1;
-use crate::{Config, Error, Extrapolate, Fill, Format};
+use crate::settings::{Settings, settings};
+use crate::{Config, Error, Format};
 
 /// A checked configuration and its work.
 #[derive(Serialize)]
@@ -26,35 +27,6 @@ pub struct Plan {
     /// The location table, if there is one.
     #[serde(skip)]
     pub table: Option<LocationTable>,
-}
-
-/// Settings that every sample depends on.
-#[derive(Clone, Debug, Serialize)]
-pub struct Settings {
-    /// Version of this crate: another one may give other bytes.
-    pub version: &'static str,
-    /// The project's seed.
-    pub seed: u64,
-    /// First and last day of the project.
-    pub years: (NaiveDate, NaiveDate),
-    /// Steps in a sample.
-    pub steps: usize,
-    /// Days in a step.
-    pub step_days: i32,
-    /// Samples drawn from each cube.
-    pub samples_per_cube: usize,
-    /// Steps that a forecaster may see.
-    pub context_steps: usize,
-    /// Scene classes that are valid.
-    pub scl_clear: Vec<u8>,
-    /// Pixels by which clouds grow.
-    pub dilate_px: usize,
-    /// Level-2 band names with the Level-1 bands they come from.
-    pub bands: Vec<(String, String)>,
-    /// Gap filling.
-    pub fill: Fill,
-    /// Ends of the series.
-    pub extrapolate: Extrapolate,
 }
 
 /// One store to be made.
@@ -203,51 +175,6 @@ impl Plan {
         text.push_str(&format!("{samples} samples into {}", self.folder.display()));
         text
     }
-}
-
-fn settings(config: &Config, project: &Project) -> Result<Settings, Error> {
-    let check = |good: bool, key, expected, found: String| {
-        if good { Ok(()) } else { Err(Error::Setting { key, expected, found }) }
-    };
-    let (steps, context) = (config.steps, config.context_steps);
-    check((2..=10_000).contains(&steps), "steps", "2 to 10000", steps.to_string())?;
-    check((1..=366).contains(&config.step_days), "step_days", "1 to 366", config.step_days.to_string())?;
-    check(config.samples_per_cube >= 1, "samples_per_cube", "at least 1", "0".into())?;
-    check(
-        (1..steps).contains(&context),
-        "context_steps",
-        "at least 1 and fewer than steps",
-        context.to_string(),
-    )?;
-    check(
-        !config.scl_clear.is_empty() && config.scl_clear.iter().all(|class| (1..=11).contains(class)),
-        "scl_clear",
-        "classes of 1 to 11",
-        format!("{:?}", config.scl_clear),
-    )?;
-    check(config.dilate_px <= 64, "dilate_px", "0 to 64", config.dilate_px.to_string())?;
-    let mut bands: Vec<(String, String)> =
-        ["blue", "green", "red"].map(|band| (band.into(), band.into())).into();
-    bands.push(("nir".into(), config.nir.clone()));
-    for extra in &config.extra_bands {
-        let new = !bands.iter().any(|(name, _)| name == extra);
-        check(new, "extra_bands", "bands beside blue, green, red and nir", extra.clone())?;
-        bands.push((extra.clone(), extra.clone()));
-    }
-    Ok(Settings {
-        version: env!("CARGO_PKG_VERSION"),
-        seed: project.seed,
-        years: (project.first_day(), project.last_day()),
-        steps,
-        step_days: config.step_days as i32,
-        samples_per_cube: config.samples_per_cube,
-        context_steps: context,
-        scl_clear: config.scl_clear.clone(),
-        dilate_px: config.dilate_px,
-        bands,
-        fill: config.fill,
-        extrapolate: config.extrapolate,
-    })
 }
 
 type Units = (Vec<Unit>, Vec<(String, String)>);

@@ -102,9 +102,12 @@ pub(crate) fn report(plan: &Plan, stores: &[(Split, PathBuf)], balance: &Balance
             .to_owned()
     } else {
         format!(
-            "Training-ready samples of {} steps of {} days: clouds masked by scene class {:?}, gaps filled linearly in \
-             time, step means, NDVI and kNDVI, weather per step.",
-            settings.steps, settings.step_days, settings.scl_clear
+            "Training-ready samples of {} steps of {} days: clouds masked by scene class {:?}, gaps filled in time \
+             ({}), step means, NDVI and kNDVI, weather per step.",
+            settings.steps,
+            settings.step_days,
+            settings.scl_clear,
+            settings.fill.name()
         )
     };
     let rows = balance.samples.iter().map(|(split, samples)| {

@@ -63,6 +63,34 @@ fn check_values(store: &Cube) {
     assert!(mask.iter().all(|&m| m == 0), "two of three scenes are clear, so every step has one");
 }
 
+/// The curves stay near the sine that the tiny Level 1 is made of, steps of any length conform and verify.
+#[test]
+fn every_fill_makes_samples_of_every_step() {
+    for (fill, step_days, steps) in [
+        ("fill = \"whittaker\"\nwhittaker.lambda = 1e3", 5, 90),
+        ("fill = \"harmonic\"", 8, 60),
+        ("fill = \"rbf\"\nrbf.sigmas = [4, 8, 16]", 16, 30),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let section = format!("[level2]\nsteps = {steps}\nstep_days = {step_days}\n{fill}");
+        let project = tiny_project(dir.path(), &section);
+        succeed("run", &project, &[]);
+        assert!(succeed("verify", &project, &[]).contains("2 stores with 2 samples"));
+        let path = dir.path().join("level2/train/35KMQ.zarr");
+        assert_conforms(&path, "level2");
+        let store = Cube::open(&path, "level2").unwrap();
+        assert!(store.attrs()["fill"].is_object(), "the method's parameters are stored");
+        let (red, dates) = (store.read::<f32>("red").unwrap(), store.read::<i32>("date").unwrap());
+        for k in 0..steps {
+            let middle = f64::from(dates[[0, k]]) - f64::from(step_days - 1) / 2.0;
+            let season = ((middle - 18628.0) / 365.0 * std::f64::consts::TAU).sin();
+            let expected = (900.0 - 400.0 * season + 25.0) * 1e-4;
+            let found = f64::from(red[[0, k, 2, 5]]);
+            assert!((found - expected).abs() < 3e-3, "{fill}: step {k}: expected {expected}, found {found}");
+        }
+    }
+}
+
 #[test]
 fn threads_and_shards_do_not_change_a_byte() {
     let section = "[level2]\nsteps = 30\nsamples_per_cube = 7\nextrapolate = \"nearest\"";
@@ -151,6 +179,9 @@ fn a_wrong_key_or_value_is_named() {
     assert!(error.contains("unknown key `step`") && hint.contains("`steps`"), "{error} {hint}");
     let (error, _) = fail("run", &config(dir.path(), "[level2]\ncontext_steps = 45"), 2);
     assert!(error.contains("context_steps: expected at least 1 and fewer than steps, found 45"), "{error}");
+    let wrong = "[level2]\nfill = \"whittaker\"\nwhittaker.lambda = 0";
+    let (error, _) = fail("run", &config(dir.path(), wrong), 2);
+    assert!(error.contains("whittaker.lambda: expected 0.001 to 1e8, found 0"), "{error}");
     let (error, hint) = fail("run", &config(dir.path(), "[level2]\nnir = \"nir\""), 2);
     assert!(
         error.contains("found `nir`") && error.contains("nir08") && hint.contains("B8A"),

@@ -17,7 +17,8 @@ pub(crate) use files::plan_import;
 pub use files::{ImportCube, ImportUnit};
 
 use crate::config::Format;
-use crate::plan::{Settings, Unit};
+use crate::plan::Unit;
+use crate::settings::Settings;
 use crate::store::{
     Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_maps, write_static, write_weather,
 };
