@@ -8,6 +8,7 @@ use serde_json::Value;
 use x4_level2::{Extrapolate, FillPlan, Filled, LANES, Method, Steps};
 
 type Series = Vec<Option<f64>>;
+type Truth = fn(i32) -> f64;
 
 /// One pixel a series, two bands: the series and one minus the series.
 fn fill<F>(days: &[i32], obs: &[Series], plan: &FillPlan, cast: fn(f64) -> F) -> Filled<F>
@@ -250,7 +251,7 @@ fn what_a_curve_can_be_is_kept() {
     let steps = Steps { first_day: 17_000, step_days: 1, len: 1_394 };
     let line = |day: i32| 0.3 + 1e-4 * f64::from(day - 17_000);
     let wave = |day: i32| 0.4 + 0.2 * (std::f64::consts::TAU * f64::from(day) / 365.25).sin();
-    let cases: [(Method, fn(i32) -> f64); 3] = [
+    let cases: [(Method, Truth); 3] = [
         (Method::Whittaker { lambda: 1e7 }, line),
         (Method::Harmonic { harmonics: 2, ridge: 1e-6 }, wave),
         (Method::Rbf { sigmas: vec![8.0, 32.0], cutoff: 0.95 }, |_| 0.7),
