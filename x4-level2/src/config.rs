@@ -34,6 +34,10 @@ pub struct Config {
     pub harmonic: Harmonic,
     /// Parameters of `fill = "rbf"`.
     pub rbf: Rbf,
+    /// Share of each pixel's observations that are left out of a trial filling, to learn its error; 0 leaves none out.
+    pub leave_out: f64,
+    /// Methods whose errors are measured beside that of `fill`.
+    pub compare_fills: Vec<Fill>,
     /// What happens before the first and after the last valid observation of a pixel.
     pub extrapolate: Extrapolate,
     /// Import a public dataset instead of deriving from Level 1.
@@ -55,6 +59,8 @@ impl Default for Config {
             whittaker: Whittaker::default(),
             harmonic: Harmonic::default(),
             rbf: Rbf::default(),
+            leave_out: 0.1,
+            compare_fills: Vec::new(),
             extrapolate: Extrapolate::None,
             import: None,
         }

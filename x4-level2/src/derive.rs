@@ -1,21 +1,26 @@
 //! One tile of Level 1 to one store of Level 2.
 
+use std::ops::Range;
 use std::path::Path;
 
 use minicube::{CubeWriter, DType, from_cf_day};
 use ndarray::Array2;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde_json::Map;
 
-use crate::level1::{DailySeries, Level1, Static};
+use crate::leave_out::{LeftOut, leave_out, trial_pixels};
+use crate::level1::{DailySeries, Level1, Observations, Static};
 use crate::plan::{CubeRef, Unit};
 use crate::settings::Settings;
 use crate::starts::draw_starts;
 use crate::store::{
-    Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_maps, write_static, write_weather,
+    Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_left_out, write_maps, write_static,
+    write_weather,
 };
 use crate::weather::{STATISTICS, step_statistics};
-use crate::{Error, FillPlan, Steps, usable_steps};
+use crate::{Error, FillPlan, LANES, Method, Steps, usable_steps};
 
 /// Where the samples of a unit begin.
 struct Draw<'a> {
@@ -50,6 +55,7 @@ pub(crate) fn derive_tile(
     if !writer.is_done("coordinates") {
         write_coordinates(&writer, &samples)?;
         write_series(&writer, &draws, &series, settings.steps)?;
+        layout.write_leave_out_axes(&writer)?;
         writer.mark_done("coordinates")?;
     }
     draws
@@ -142,6 +148,7 @@ fn layout(
         bands: settings.bands.iter().map(|(name, _)| name.clone()).collect(),
         weather: weather.collect(),
         statics: statics.map(|(name, dtype, attrs)| StaticVar { name, dtype, attrs }).collect(),
+        compared: settings.compared.iter().map(Method::name).collect(),
         attrs,
     }
 }
@@ -190,6 +197,8 @@ fn derive_cube(
     let (names, bands): (Vec<String>, Vec<String>) = settings.bands.iter().cloned().unzip();
     let observations =
         level1.observations(draw.cube.index, &bands, &settings.scl_clear, settings.dilate_px)?;
+    let left_out =
+        (!settings.compared.is_empty()).then(|| errors(level1, draw.cube, &observations, settings));
     for sample in pending {
         let plan =
             FillPlan::new(&level1.days, samples[sample].steps, settings.extrapolate).with(&settings.fill);
@@ -204,7 +213,25 @@ fn derive_cube(
                 Static::Numbers(values) => write_static(writer, name, sample, values.view())?,
             }
         }
+        if let Some(left_out) = &left_out {
+            write_left_out(writer, sample, left_out)?;
+        }
         writer.mark_done(&samples[sample].id)?;
     }
     Ok(())
+}
+
+/// The errors of the compared fillings on a part of the cube's pixels.
+fn errors(level1: &Level1, cube: &CubeRef, observations: &Observations, settings: &Settings) -> LeftOut {
+    let place = |name: &str| settings.bands.iter().position(|(band, _)| band == name).unwrap_or_default();
+    let bands = (settings.bands.len(), (place("red"), place("nir")));
+    let pixels = trial_pixels(level1.size.0, level1.size.1);
+    let mut seed = *b"........................x4 leave";
+    seed[..8].copy_from_slice(&settings.seed.to_le_bytes());
+    seed[8..16].copy_from_slice(&cube.seed.to_le_bytes());
+    let mut rng = ChaCha8Rng::from_seed(seed);
+    let load = |time: usize, pixels: Range<usize>, valid: &mut [u8], values: &mut [[f32; LANES]]| {
+        observations.load(time, pixels, valid, values);
+    };
+    leave_out(&level1.days, &pixels, bands, &settings.compared, settings.leave_out, &mut rng, load)
 }

@@ -125,6 +125,7 @@ fn quantities(cube: &Cube) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for var in cube.vars() {
         if !LABELS.contains(&var.as_str())
+            && !var.starts_with("leave_out/")
             && cube.dims_of(&var)?.first().is_some_and(|dim| dim == "sample")
             && cube.dtype(&var)? == "float32"
         {

@@ -8,6 +8,7 @@ use minicube::{Cube, Season, Split};
 use ndarray::{ArrayD, Axis, Ix3, s};
 use rayon::prelude::*;
 
+use crate::fill_errors::PooledErrors;
 use crate::level1::Level1;
 use crate::plan::{Plan, Source};
 use crate::{Error, index};
@@ -94,7 +95,12 @@ fn shares(counts: &[u64; 4]) -> Vec<f64> {
 ///
 /// # Errors
 /// [`Error::Shared`] if a store cannot be read.
-pub(crate) fn report(plan: &Plan, stores: &[(Split, PathBuf)], balance: &Balance) -> Result<Report, Error> {
+pub(crate) fn report(
+    plan: &Plan,
+    stores: &[(Split, PathBuf)],
+    balance: &Balance,
+    errors: Option<&PooledErrors>,
+) -> Result<Report, Error> {
     let settings = &plan.settings;
     let imported = plan.units.iter().any(|unit| matches!(unit.source, Source::Import(_)));
     let lead = if imported {
@@ -136,6 +142,9 @@ pub(crate) fn report(plan: &Plan, stores: &[(Split, PathBuf)], balance: &Balance
             &bars("Starts", &seasons, &groups(&balance.starts)),
         );
 
+    if let Some(errors) = errors {
+        page = errors.show(page);
+    }
     for split in Split::ALL {
         if let Some((i, (_, path))) = stores.iter().enumerate().find(|(_, (found, _))| *found == split) {
             page = show_sample(page, plan, i, &Cube::open(path, "level2")?)?;

@@ -8,6 +8,7 @@ use minicube::{Outcome, Split, is_sealed};
 
 use crate::Error;
 use crate::derive::derive_tile;
+use crate::fill_errors::PooledErrors;
 use crate::import::import_unit;
 use crate::normalise::{statistics, write_statistics};
 use crate::plan::{Plan, Source, Unit, stores};
@@ -106,10 +107,14 @@ fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Repo
     }
     run.note("season_share_of_frames", balance.frame_shares_text());
     run.note("share_masked", (balance.share_masked * 1e4).round() / 1e4);
+    let errors = PooledErrors::of(&paths)?;
+    if let Some(errors) = &errors {
+        run.note("leave_out_rmse_ndvi", errors.ndvi_text());
+    }
     if run.nothing_done() && plan.folder.join("report.html").exists() {
         return Ok(None);
     }
-    Ok(Some(report(plan, &paths, &balance)?))
+    Ok(Some(report(plan, &paths, &balance, errors.as_ref())?))
 }
 
 fn note_inputs(run: &mut Run, units: &[&Unit]) {

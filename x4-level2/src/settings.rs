@@ -31,6 +31,10 @@ pub struct Settings {
     pub bands: Vec<(String, String)>,
     /// Gap filling.
     pub fill: Method,
+    /// Share of the observations that are left out to learn the error of the filling.
+    pub leave_out: f64,
+    /// The methods whose errors are measured, that of `fill` first; none where nothing is left out.
+    pub compared: Vec<Method>,
     /// Ends of the series.
     pub extrapolate: Extrapolate,
 }
@@ -52,6 +56,7 @@ pub(crate) fn settings(config: &Config, project: &Project) -> Result<Settings, E
         format!("{:?}", config.scl_clear),
     )?;
     check(config.dilate_px <= 64, "dilate_px", "0 to 64", config.dilate_px)?;
+    check((0.0..=0.5).contains(&config.leave_out), "leave_out", "0 to 0.5", config.leave_out)?;
     Ok(Settings {
         version: env!("CARGO_PKG_VERSION"),
         seed: project.seed,
@@ -64,6 +69,8 @@ pub(crate) fn settings(config: &Config, project: &Project) -> Result<Settings, E
         dilate_px: config.dilate_px,
         bands: bands(config)?,
         fill: method(config.fill, config)?,
+        leave_out: config.leave_out,
+        compared: compared(config)?,
         extrapolate: config.extrapolate,
     })
 }
@@ -112,4 +119,16 @@ fn method(fill: Fill, config: &Config) -> Result<Method, Error> {
             Method::Rbf { sigmas, cutoff }
         }
     })
+}
+
+fn compared(config: &Config) -> Result<Vec<Method>, Error> {
+    let mut fills = vec![config.fill];
+    for &fill in &config.compare_fills {
+        if !fills.contains(&fill) {
+            fills.push(fill);
+        }
+    }
+    let wanted = config.leave_out > 0.0;
+    check(wanted || fills.len() == 1, "compare_fills", "nothing, with leave_out = 0", fills.len() - 1)?;
+    if wanted { fills.into_iter().map(|fill| method(fill, config)).collect() } else { Ok(Vec::new()) }
 }

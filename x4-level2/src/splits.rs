@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::fill_errors::FillErrors;
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct SplitRow {
     pub start: i32,
     /// Last day of the last step (CF day).
     pub end: i32,
+    /// Error of the gap filling in NDVI, on observations that were left out; NaN where it is not known.
+    pub fill_rmse_ndvi: f64,
 }
 
 /// The rows of sealed stores, in the order of the stores.
@@ -46,11 +49,14 @@ pub fn split_rows(stores: &[(Split, PathBuf)]) -> Result<Vec<SplitRow>, Error> {
         let (lon, lat) = (cube.read::<f64>("lon")?, cube.read::<f64>("lat")?);
         let (start, dates) = (cube.read::<i32>("start_date")?, cube.read::<i32>("date")?);
         let tile = cube.attr_str("tile")?;
+        let errors = FillErrors::read(&cube)?;
         for (i, (sample_id, cube_id)) in samples.into_iter().zip(cubes).enumerate() {
             let last = dates.index_axis(ndarray::Axis(0), i).iter().max().copied().unwrap_or(start[[i]]);
             let tile = tile.to_owned();
             let (lon, lat, start) = (lon[[i]], lat[[i]], start[[i]]);
-            rows.push(SplitRow { sample_id, cube_id, tile, split: *split, lon, lat, start, end: last });
+            let fill_rmse_ndvi = errors.as_ref().map_or(f64::NAN, |errors| errors.ndvi(i));
+            let (split, end) = (*split, last);
+            rows.push(SplitRow { sample_id, cube_id, tile, split, lon, lat, start, end, fill_rmse_ndvi });
         }
     }
     Ok(rows)
@@ -85,6 +91,9 @@ pub(crate) fn write_splits(
         ("start_date".into(), date(|row| row.start)),
         ("end_date".into(), date(|row| row.end)),
     ];
+    if rows.iter().any(|row| row.fill_rmse_ndvi.is_finite()) {
+        columns.push(("fill_rmse_ndvi".into(), number(|row| row.fill_rmse_ndvi)));
+    }
     if let Some(table) = table {
         let strata: BTreeMap<&str, _> = table.locations.iter().map(|l| (l.id.as_str(), &l.strata)).collect();
         for name in table.strata() {

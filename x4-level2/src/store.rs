@@ -1,11 +1,11 @@
 //! The layout of a Level-2 store, and writing samples into it. Written once here, for derived and imported samples.
 
 use minicube::{CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
-use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewD, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, ArrayViewD, Axis};
 use serde_json::{Map, Value, json};
 
 use crate::index::{kndvi, ndvi};
-use crate::{Error, Filled, Steps};
+use crate::{Error, Filled, LeftOut, Steps};
 
 /// Edge of the chunks that maps are compressed in; a store's shards hold one sample and variable each.
 const CHUNK_PX: u64 = 64;
@@ -37,6 +37,8 @@ pub(crate) struct Layout {
     pub(crate) weather: Vec<WeatherVar>,
     /// Static layers.
     pub(crate) statics: Vec<StaticVar>,
+    /// Names of the methods whose errors are stored; none where nothing was left out.
+    pub(crate) compared: Vec<&'static str>,
     /// Further root attributes.
     pub(crate) attrs: Map<String, Value>,
 }
@@ -170,8 +172,46 @@ impl Layout {
             let var = VarSpec::new(&name, &["sample", "y", "x"], layer.dtype).chunk(&[1, rows, cols]);
             spec = spec.var(VarSpec { attrs: layer.attrs.clone(), ..var }.attr("grid_mapping", "crs"));
         }
+        if !self.compared.is_empty() {
+            spec = self.leave_out_spec(spec);
+        }
         spec.attrs.extend(self.attrs.clone());
         spec
+    }
+
+    fn leave_out_spec(&self, spec: CubeSpec) -> CubeSpec {
+        let (fills, quantities) = (self.compared.len() as u64, self.bands.len() as u64 + 1);
+        let rmse = VarSpec::new("leave_out/rmse", &["sample", "fill", "quantity"], DType::F32)
+            .chunk(&[1, fills, quantities])
+            .attr("units", "1")
+            .attr(
+                "long_name",
+                "error of the gap filling at observations that were left out, whole series of the cube",
+            );
+        let count = VarSpec::new("leave_out/count", &["sample"], DType::I32)
+            .chunk(&[1])
+            .attr("units", "1")
+            .attr("long_name", "observations that were left out");
+        spec.dim("leave_out/fill", self.compared.len())
+            .dim("leave_out/quantity", self.bands.len() + 1)
+            .var(VarSpec::new("leave_out/fill", &["fill"], DType::String))
+            .var(VarSpec::new("leave_out/quantity", &["quantity"], DType::String))
+            .var(rmse)
+            .var(count)
+    }
+
+    /// Writes the names of what `leave_out/rmse` is about.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] if the store cannot be written.
+    pub(crate) fn write_leave_out_axes(&self, writer: &CubeWriter) -> Result<(), Error> {
+        if self.compared.is_empty() {
+            return Ok(());
+        }
+        let fills: Vec<String> = self.compared.iter().map(|&fill| fill.to_owned()).collect();
+        let quantities: Vec<String> = self.bands.iter().cloned().chain(["ndvi".to_owned()]).collect();
+        writer.write_strings("leave_out/fill", &fills)?;
+        Ok(writer.write_strings("leave_out/quantity", &quantities)?)
     }
 }
 
@@ -291,4 +331,17 @@ pub(crate) fn write_static<T: minicube::Element>(
     values: ArrayViewD<'_, T>,
 ) -> Result<(), Error> {
     Ok(writer.write(&format!("static/{name}"), &[sample as u64, 0, 0], values)?)
+}
+
+/// Writes the errors of one sample's cube.
+///
+/// # Errors
+/// [`Error::Shared`] if the store cannot be written.
+pub(crate) fn write_left_out(writer: &CubeWriter, sample: usize, left_out: &LeftOut) -> Result<(), Error> {
+    let rmse: Vec<f32> = left_out.rmse.iter().flatten().map(|&rmse| rmse as f32).collect();
+    let shape = (1, left_out.rmse.len(), rmse.len() / left_out.rmse.len().max(1));
+    let rmse = Array3::from_shape_vec(shape, rmse).map_err(|error| misshapen("leave_out/rmse", &error))?;
+    writer.write("leave_out/rmse", &[sample as u64, 0, 0], rmse.view().into_dyn())?;
+    let count = Array1::from_elem(1, i32::try_from(left_out.count).unwrap_or(i32::MAX));
+    Ok(writer.write("leave_out/count", &[sample as u64], count.view().into_dyn())?)
 }

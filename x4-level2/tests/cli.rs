@@ -91,6 +91,40 @@ fn every_fill_makes_samples_of_every_step() {
     }
 }
 
+/// The errors of two fillings: in the store, by sample; in the table; in the manifest; on the page.
+#[test]
+fn errors_of_fillings_are_measured_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let section = "[level2]\nsteps = 45\nsamples_per_cube = 2\ncompare_fills = [\"harmonic\", \"linear\"]";
+    let project = tiny_project(dir.path(), section);
+    succeed("run", &project, &[]);
+    let store = Cube::open(&dir.path().join("level2/train/35KMQ.zarr"), "level2").unwrap();
+    assert_eq!(store.read_strings("leave_out/fill").unwrap(), ["linear", "harmonic"]);
+    assert_eq!(store.read_strings("leave_out/quantity").unwrap(), ["blue", "green", "red", "nir", "ndvi"]);
+    let rmse = store.read::<f32>("leave_out/rmse").unwrap();
+    assert_eq!(rmse.shape(), [2, 2, 5]);
+    assert_eq!(rmse.index_axis(ndarray::Axis(0), 0), rmse.index_axis(ndarray::Axis(0), 1), "one cube");
+    // Two of three scenes are clear in 64 pixels, one of ten is left out.
+    let count = store.read::<i32>("leave_out/count").unwrap()[[0]];
+    assert!((500..=700).contains(&count), "{count}");
+    // A sine of amplitude 0.04 and a period of 365 days, seen every 5 or 10 days, stored in steps of 1e-4.
+    let red = rmse.slice(ndarray::s![0, .., 2]);
+    assert!(red.iter().all(|&rmse| rmse > 2e-5 && rmse < 5e-4), "{red}");
+    let normalisation = fs::read_to_string(dir.path().join("level2/normalisation.json")).unwrap();
+    assert!(!normalisation.contains("leave_out"));
+    let manifest = fs::read_to_string(dir.path().join("level2/run.json")).unwrap();
+    assert!(manifest.contains("\"leave_out_rmse_ndvi\": \"linear 0.0"), "{manifest}");
+    assert!(
+        fs::read_to_string(dir.path().join("level2/report.html"))
+            .unwrap()
+            .contains("Error of the gap filling")
+    );
+
+    let none = tiny_project(dir.path(), "[level2]\nleave_out = 0.0\ncompare_fills = [\"rbf\"]");
+    let (error, _) = fail("run", &none, 2);
+    assert!(error.contains("compare_fills: expected nothing, with leave_out = 0, found 1"), "{error}");
+}
+
 #[test]
 fn threads_and_shards_do_not_change_a_byte() {
     let section = "[level2]\nsteps = 30\nsamples_per_cube = 7\nextrapolate = \"nearest\"";

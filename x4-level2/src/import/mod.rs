@@ -128,6 +128,7 @@ fn layout(first: &Imported, import: &ImportUnit, unit: &Unit) -> Layout {
         bands: BANDS.map(str::to_owned).into(),
         weather: first.weather.iter().map(|(var, _)| var.clone()).collect(),
         statics: first.statics.iter().map(|(var, _)| var.clone()).collect(),
+        compared: Vec::new(),
         attrs,
     }
 }
