@@ -110,7 +110,7 @@ pub struct Whittaker {
 
 impl Default for Whittaker {
     fn default() -> Self {
-        Whittaker { lambda: 1e4 }
+        Whittaker { lambda: 100.0 }
     }
 }
 
