@@ -38,6 +38,8 @@ pub fn clear_pixels(scl: ArrayView3<'_, u8>, keep: &[u8], dilate_px: usize) -> A
 mod tests {
     use super::*;
     use ndarray::{array, s};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     #[test]
     fn keeps_the_listed_classes() {
@@ -51,6 +53,28 @@ mod tests {
         let scl = array![[[9_u8, 4, 4, 0, 4], [4, 4, 4, 4, 4], [4, 4, 4, 4, 4]]];
         let clear = clear_pixels(scl.view(), &[4], 1);
         assert_eq!(clear.slice(s![0, .., ..]), array![[0, 0, 1, 0, 1], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]);
+    }
+
+    /// By definition, on random classes: a pixel is clear where its class is kept and no pixel of the square around it,
+    /// as far as the image reaches, is a cloud that is not kept.
+    #[test]
+    fn equals_the_plain_definition_on_random_classes() {
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        for case in 0..60 {
+            let (times, rows, cols) = (2, rng.random_range(1..12), rng.random_range(1..12));
+            let scl = Array3::from_shape_fn((times, rows, cols), |_| rng.random_range(0..12_u8));
+            let (keep, reach) = ([vec![4, 5, 6, 7], vec![3, 4]][case % 2].clone(), case / 2 % 4);
+            let clear = clear_pixels(scl.view(), &keep, reach);
+            for ((t, y, x), &found) in clear.indexed_iter() {
+                let near = scl.indexed_iter().filter(|&((time, row, col), _)| {
+                    time == t && row.abs_diff(y) <= reach && col.abs_diff(x) <= reach
+                });
+                let mut clouds =
+                    near.filter(|(_, class)| [3, 8, 9, 10].contains(*class) && !keep.contains(class));
+                let expected = keep.contains(&scl[[t, y, x]]) && (reach == 0 || clouds.next().is_none());
+                assert_eq!(found, u8::from(expected));
+            }
+        }
     }
 
     #[test]

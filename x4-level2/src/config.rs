@@ -1,10 +1,11 @@
 //! What the user wrote: the `[level2]` section of a project file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Extrapolate;
+use crate::{Extrapolate, STATISTICS, Screen, Statistic};
 
 /// The `[level2]` section.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,10 +23,18 @@ pub struct Config {
     pub scl_clear: Vec<u8>,
     /// Pixels by which clouds and their shadows grow before masking.
     pub dilate_px: usize,
+    /// Tests of each clear observation against its neighbours in time.
+    pub screen: Screen,
     /// The Level-1 band that becomes `nir`: `nir08` (B8A, 20 m) or `nir` (B08, 10 m).
     pub nir: String,
     /// Further Level-1 bands, kept under their own names.
     pub extra_bands: Vec<String>,
+    /// Indices of the samples: `ndvi`, `kndvi`, `kndvi_sigma`, `evi`, `nirv`.
+    pub indices: Vec<String>,
+    /// Length scale of `kndvi_sigma`, in reflectance.
+    pub kndvi_sigma: f64,
+    /// Further indices: names with formulas of the bands.
+    pub formulas: BTreeMap<String, String>,
     /// How gaps between valid observations are filled.
     pub fill: Fill,
     /// Parameters of `fill = "whittaker"`.
@@ -40,6 +49,10 @@ pub struct Config {
     pub compare_fills: Vec<Fill>,
     /// What happens before the first and after the last valid observation of a pixel.
     pub extrapolate: Extrapolate,
+    /// Statistics of the weather of a step.
+    pub weather_statistics: Vec<Statistic>,
+    /// Other statistics of single weather variables, by name.
+    pub weather: BTreeMap<String, Vec<Statistic>>,
     /// Import a public dataset instead of deriving from Level 1.
     pub import: Option<Import>,
 }
@@ -53,8 +66,12 @@ impl Default for Config {
             context_steps: 9,
             scl_clear: vec![4, 5, 6, 7],
             dilate_px: 0,
+            screen: Screen::default(),
             nir: "nir08".into(),
             extra_bands: Vec::new(),
+            indices: vec!["ndvi".into(), "kndvi".into()],
+            kndvi_sigma: 0.15,
+            formulas: BTreeMap::new(),
             fill: Fill::Linear,
             whittaker: Whittaker::default(),
             harmonic: Harmonic::default(),
@@ -62,6 +79,8 @@ impl Default for Config {
             leave_out: 0.1,
             compare_fills: Vec::new(),
             extrapolate: Extrapolate::None,
+            weather_statistics: STATISTICS.into(),
+            weather: BTreeMap::new(),
             import: None,
         }
     }
@@ -91,7 +110,7 @@ pub struct Whittaker {
 
 impl Default for Whittaker {
     fn default() -> Self {
-        Whittaker { lambda: 1e4 }
+        Whittaker { lambda: 100.0 }
     }
 }
 

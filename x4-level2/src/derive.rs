@@ -19,7 +19,7 @@ use crate::store::{
     Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_left_out, write_maps, write_static,
     write_weather,
 };
-use crate::weather::{STATISTICS, step_statistics};
+use crate::weather::step_statistics;
 use crate::{Error, FillPlan, LANES, Method, Steps, usable_steps};
 
 /// Where the samples of a unit begin.
@@ -54,7 +54,7 @@ pub(crate) fn derive_tile(
 
     if !writer.is_done("coordinates") {
         write_coordinates(&writer, &samples)?;
-        write_series(&writer, &draws, &series, settings.steps)?;
+        write_series(&writer, &draws, &series, settings)?;
         layout.write_leave_out_axes(&writer)?;
         writer.mark_done("coordinates")?;
     }
@@ -123,7 +123,8 @@ fn layout(
     settings: &Settings,
 ) -> Layout {
     let weather = series.first().into_iter().flatten().flat_map(|(name, daily)| {
-        STATISTICS.map(|stat| {
+        settings.statistics_of(name).iter().map(move |statistic| {
+            let stat = statistic.name();
             let mut attrs = daily.attrs.clone();
             attrs.remove("cell_methods");
             attrs.insert("long_name".into(), format!("{stat} of {name} over the days of the step").into());
@@ -135,6 +136,9 @@ fn layout(
     attrs.insert("fill".into(), serde_json::json!(settings.fill));
     attrs.insert("extrapolate".into(), serde_json::json!(settings.extrapolate));
     attrs.insert("scl_clear".into(), serde_json::json!(settings.scl_clear));
+    if settings.screen.is_on() {
+        attrs.insert("screen".into(), serde_json::json!(settings.screen));
+    }
     Layout {
         tile: unit.tile.clone(),
         epsg: level1.epsg,
@@ -146,6 +150,7 @@ fn layout(
         cols: level1.size.1,
         context_steps: settings.context_steps,
         bands: settings.bands.iter().map(|(name, _)| name.clone()).collect(),
+        indices: settings.indices.clone(),
         weather: weather.collect(),
         statics: statics.map(|(name, dtype, attrs)| StaticVar { name, dtype, attrs }).collect(),
         compared: settings.compared.iter().map(Method::name).collect(),
@@ -158,22 +163,23 @@ fn write_series(
     writer: &CubeWriter,
     draws: &[Draw<'_>],
     series: &[DailySeries],
-    steps: usize,
+    settings: &Settings,
 ) -> Result<(), Error> {
     let samples = draws.iter().map(|draw| draw.windows.len()).sum();
     for name in series.first().into_iter().flat_map(DailySeries::keys) {
-        let mut statistics = STATISTICS.map(|_| Array2::from_elem((samples, steps), f32::NAN));
+        let chosen = settings.statistics_of(name);
+        let mut statistics = vec![Array2::from_elem((samples, settings.steps), f32::NAN); chosen.len()];
         for (draw, series) in draws.iter().zip(series) {
             let Some(daily) = series.get(name) else { continue };
             for (k, window) in draw.windows.iter().enumerate() {
                 let found = step_statistics(&daily.days, &daily.values, window);
-                for (values, series) in statistics.iter_mut().zip(found.series()) {
-                    values.row_mut(draw.first + k).assign(&ndarray::aview1(series));
+                for (values, &statistic) in statistics.iter_mut().zip(chosen) {
+                    values.row_mut(draw.first + k).assign(&ndarray::aview1(found.series(statistic)));
                 }
             }
         }
-        for (stat, values) in STATISTICS.iter().zip(statistics) {
-            write_weather(writer, &format!("{name}_{stat}"), &values.into_dyn())?;
+        for (statistic, values) in chosen.iter().zip(statistics) {
+            write_weather(writer, &format!("{name}_{}", statistic.name()), &values.into_dyn())?;
         }
     }
     Ok(())
@@ -194,19 +200,18 @@ fn derive_cube(
     if pending.is_empty() {
         return Ok(());
     }
-    let (names, bands): (Vec<String>, Vec<String>) = settings.bands.iter().cloned().unzip();
-    let observations =
-        level1.observations(draw.cube.index, &bands, &settings.scl_clear, settings.dilate_px)?;
+    let names: Vec<String> = settings.bands.iter().map(|(name, _)| name.clone()).collect();
+    let observations = level1.observations(draw.cube.index, settings)?;
     let left_out =
         (!settings.compared.is_empty()).then(|| errors(level1, draw.cube, &observations, settings));
     for sample in pending {
         let plan =
             FillPlan::new(&level1.days, samples[sample].steps, settings.extrapolate).with(&settings.fill);
         let (rows, cols) = level1.size;
-        let filled = plan.fill(rows * cols, bands.len(), |time, pixels, valid, values| {
+        let filled = plan.fill(rows * cols, names.len(), |time, pixels, valid, values| {
             observations.load(time, pixels, valid, values);
         });
-        write_maps(writer, sample, level1.size, &names, &filled)?;
+        write_maps(writer, sample, level1.size, &names, &settings.indices, &filled)?;
         for (name, dtype, _) in statics {
             match level1.read_static(name, *dtype, draw.cube.index)? {
                 Static::Classes(values) => write_static(writer, name, sample, values.view())?,
@@ -223,8 +228,7 @@ fn derive_cube(
 
 /// The errors of the compared fillings on a part of the cube's pixels.
 fn errors(level1: &Level1, cube: &CubeRef, observations: &Observations, settings: &Settings) -> LeftOut {
-    let place = |name: &str| settings.bands.iter().position(|(band, _)| band == name).unwrap_or_default();
-    let bands = (settings.bands.len(), (place("red"), place("nir")));
+    let bands = (settings.bands.len(), (settings.place_of("red"), settings.place_of("nir")));
     let pixels = trial_pixels(level1.size.0, level1.size.1);
     let mut seed = *b"........................x4 leave";
     seed[..8].copy_from_slice(&settings.seed.to_le_bytes());

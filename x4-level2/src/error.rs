@@ -21,6 +21,20 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A formula of `[level2.formulas]` cannot be read.
+    #[error("[level2.formulas] {name}: `{formula}`, character {column}: expected {expected}, found {found}")]
+    Formula {
+        /// Name of the index.
+        name: String,
+        /// The formula.
+        formula: String,
+        /// Where the trouble begins, from 1.
+        column: usize,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// There is nothing to work on.
     #[error("{path}: no {what}", path = path.display())]
     NoInput {
@@ -101,6 +115,11 @@ impl Error {
                 "nir = \"nir08\" is B8A (20 m), nir = \"nir\" is B08 (10 m): take the one that Level 1 has".into()
             }
             Error::Setting { .. } => "the keys and their defaults are listed in x4-level2/README.md".into(),
+            Error::Formula { .. } => {
+                "formulas are made of bands (others than blue, green, red, nir come with extra_bands), numbers, \
+                 + - * / ^ ( ) and functions: see x4-level2/README.md"
+                    .into()
+            }
             Error::NoInput { what: "level-1 stores", .. } => {
                 "run x3-level1 first, or import a public dataset with [level2.import]".into()
             }

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use crate::Error;
 use crate::clear::clear_pixels;
 use crate::fill::LANES;
+use crate::index::ndvi;
+use crate::screen::{Screen, Seen};
+use crate::settings::Settings;
 use crate::weather::window_mean;
 
 /// An open Level-1 store.
@@ -122,27 +125,23 @@ impl Level1 {
         Ok((read("xc")?, read("yc")?))
     }
 
-    /// Reads all observations of cube `index`.
+    /// Reads all observations of cube `index`, masked as the settings say.
     ///
     /// # Errors
     /// [`Error::Shared`] if they cannot be read, [`Error::Variable`] if a band has another shape than the store.
-    pub(crate) fn observations(
-        &self,
-        index: usize,
-        bands: &[String],
-        scl_clear: &[u8],
-        dilate_px: usize,
-    ) -> Result<Observations, Error> {
+    pub(crate) fn observations(&self, index: usize, settings: &Settings) -> Result<Observations, Error> {
         let (rows, cols) = self.size;
         let start = [index as u64, 0, 0, 0];
         let shape = [1, self.days.len() as u64, rows as u64, cols as u64];
         let scl = self.cube.read_region::<u8>("s2/scl", &start, &shape)?;
         let scl = scl.index_axis_move(ndarray::Axis(0), 0).into_dimensionality::<Ix3>();
         let scl = scl.map_err(|_| self.misshapen("s2/scl", "[minicube, time, y, x]", &[]))?;
-        let clear = clear_pixels(scl.view(), scl_clear, dilate_px).into_raw_vec_and_offset().0;
-        let bands = bands
+        let clear =
+            clear_pixels(scl.view(), &settings.scl_clear, settings.dilate_px).into_raw_vec_and_offset().0;
+        let bands = settings
+            .bands
             .iter()
-            .map(|band| {
+            .map(|(_, band)| {
                 let var = format!("s2/{band}");
                 let stored = self.cube.read_region::<u16>(&var, &start, &shape)?.into_raw_vec_and_offset().0;
                 let attrs = self.cube.var_attrs(&var);
@@ -157,7 +156,12 @@ impl Level1 {
                 })
             })
             .collect::<Result<Vec<Band>, Error>>()?;
-        Ok(Observations { clear, bands, pixels: rows * cols })
+        let mut observations = Observations { clear, bands, pixels: rows * cols };
+        if settings.screen.is_on() {
+            let places = ["blue", "red", "nir"].map(|band| settings.place_of(band));
+            observations.screen(&self.days, &settings.screen, places);
+        }
+        Ok(observations)
     }
 
     /// The daily series of cube `index`. A variable that both SMAP and ERA5 have is named `smap_<var>`, `era5_<var>`.
@@ -166,21 +170,30 @@ impl Level1 {
     /// [`Error::Shared`] if they cannot be read, [`Error::Variable`] for a shape that is not of Level 1.
     pub(crate) fn daily(&self, index: usize) -> Result<DailySeries, Error> {
         let mut series = DailySeries::new();
-        for group in ["smap", "era5"] {
+        for (key, var) in self.daily_names() {
+            let group = var.split('/').next().unwrap_or_default();
+            let days = self.cube.read::<i32>(&format!("{group}/time"))?.into_raw_vec_and_offset().0;
+            let values = self.window_series(&var, index)?;
+            series.insert(key, Daily { days, values, attrs: self.cube.var_attrs(&var) });
+        }
+        Ok(series)
+    }
+
+    /// Names of the daily series with the variables they are read from.
+    #[must_use]
+    pub(crate) fn daily_names(&self) -> BTreeMap<String, String> {
+        let mut names = BTreeMap::new();
+        for (group, other) in [("smap", "era5"), ("era5", "smap")] {
             if !self.cube.has(&format!("{group}/time")) {
                 continue;
             }
-            let days = self.cube.read::<i32>(&format!("{group}/time"))?.into_raw_vec_and_offset().0;
             for name in self.series_of(group) {
-                let other = if group == "smap" { "era5" } else { "smap" };
                 let ambiguous = self.cube.has(&format!("{other}/{name}"));
                 let key = if ambiguous { format!("{group}_{name}") } else { name.clone() };
-                let var = format!("{group}/{name}");
-                let values = self.window_series(&var, index)?;
-                series.insert(key, Daily { days: days.clone(), values, attrs: self.cube.var_attrs(&var) });
+                names.insert(key, format!("{group}/{name}"));
             }
         }
-        Ok(series)
+        names
     }
 
     /// Names and attributes of the static layers, ascending.
@@ -246,7 +259,34 @@ impl Level1 {
     }
 }
 
+impl Band {
+    fn reflectance(&self, at: usize) -> Option<f32> {
+        let stored = self.stored[at];
+        (stored != self.missing).then(|| (f32::from(stored) + self.shift) * self.scale)
+    }
+}
+
 impl Observations {
+    /// Masks the observations that their neighbours in time contradict.
+    fn screen(&mut self, days: &[i32], screen: &Screen, [blue, red, nir]: [usize; 3]) {
+        let (mut series, mut places) = (Vec::new(), Vec::new());
+        for pixel in 0..self.pixels {
+            series.clear();
+            places.clear();
+            for (time, &day) in days.iter().enumerate() {
+                let at = time * self.pixels + pixel;
+                let value = |band: usize| self.bands[band].reflectance(at).filter(|_| self.clear[at] != 0);
+                if let (Some(blue), Some(red), Some(nir)) = (value(blue), value(red), value(nir)) {
+                    series.push(Seen { day, blue, ndvi: ndvi(red, nir), nir });
+                    places.push(at);
+                }
+            }
+            for (&at, keep) in places.iter().zip(screen.keep(&series)) {
+                self.clear[at] = u8::from(keep);
+            }
+        }
+    }
+
     /// Copies one acquisition for [`crate::FillPlan::fill`]: valid where the class is clear and every band has data.
     pub(crate) fn load(
         &self,
@@ -271,14 +311,7 @@ impl Observations {
     #[must_use]
     pub(crate) fn raw(&self, time: usize, pixel: usize) -> Option<(Vec<f32>, bool)> {
         let at = time * self.pixels + pixel;
-        let values: Option<Vec<f32>> = self
-            .bands
-            .iter()
-            .map(|band| {
-                let stored = band.stored[at];
-                (stored != band.missing).then(|| (f32::from(stored) + band.shift) * band.scale)
-            })
-            .collect();
+        let values: Option<Vec<f32>> = self.bands.iter().map(|band| band.reflectance(at)).collect();
         Some((values?, self.clear[at] != 0))
     }
 }

@@ -201,6 +201,12 @@ fn level1_units(
                 return Err(Error::Setting { key, expected, found });
             }
         }
+        let weather = level1.daily_names();
+        if let Some(unknown) = settings.weather.keys().find(|name| !weather.contains_key(*name)) {
+            let known: Vec<&str> = weather.keys().map(String::as_str).collect();
+            let found = format!("`{unknown}` (weather of {}: {})", path.display(), known.join(", "));
+            return Err(Error::Setting { key: "weather", expected: "a weather variable of Level 1", found });
+        }
         let metadata_sha256 = sha256_file(&path.join("zarr.json"))?;
         let mut splits: BTreeMap<Split, Vec<CubeRef>> = BTreeMap::new();
         for (index, id) in level1.ids.iter().enumerate() {

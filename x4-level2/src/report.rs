@@ -109,7 +109,7 @@ pub(crate) fn report(
     } else {
         format!(
             "Training-ready samples of {} steps of {} days: clouds masked by scene class {:?}, gaps filled in time \
-             ({}), step means, NDVI and kNDVI, weather per step.",
+             ({}), step means, indices, weather per step.",
             settings.steps,
             settings.step_days,
             settings.scl_clear,
@@ -163,16 +163,18 @@ fn show_sample(page: Report, plan: &Plan, unit: usize, cube: &Cube) -> Result<Re
         Ok(shape)
     };
     let maps = |values: ArrayD<f32>| values.index_axis_move(Axis(0), 0).into_dimensionality::<Ix3>();
-    let shape = first("kndvi")?;
+    let shape = first("mask")?;
     let start = vec![0; shape.len()];
-    let (Ok(kndvi), Ok(ndvi), Ok(mask), Ok(distance)) = (
-        maps(cube.read_region("kndvi", &start, &shape)?),
-        maps(cube.read_region("ndvi", &start, &shape)?),
+    let (Ok(red), Ok(mut ndvi), Ok(mask), Ok(distance)) = (
+        maps(cube.read_region("red", &start, &shape)?),
+        maps(cube.read_region("nir", &start, &shape)?),
         maps(cube.read_f32("mask", &start, &shape)?),
         maps(cube.read_f32("dist_mask", &start, &shape)?),
     ) else {
         return Ok(page);
     };
+    ndvi.zip_mut_with(&red, |nir, &red| *nir = index::ndvi(red, *nir));
+    let kndvi = ndvi.mapv(index::kndvi);
     let dates: Vec<f64> =
         cube.read::<i32>("date")?.index_axis(Axis(0), 0).iter().map(|&d| f64::from(d)).collect();
     let (steps, rows, cols) = kndvi.dim();
@@ -244,10 +246,8 @@ fn raw_indices(plan: &Plan, unit: usize, pixel: usize, span: (f64, f64)) -> Resu
     let Some(cube) = cubes.first() else { return Ok((clear, cloudy)) };
     let level1 = Level1::open(path)?;
     let settings = &plan.settings;
-    let bands: Vec<String> = settings.bands.iter().map(|(_, band)| band.clone()).collect();
-    let observations = level1.observations(cube.index, &bands, &settings.scl_clear, settings.dilate_px)?;
-    let place = |name: &str| settings.bands.iter().position(|(band, _)| band == name).unwrap_or_default();
-    let (red, nir) = (place("red"), place("nir"));
+    let observations = level1.observations(cube.index, settings)?;
+    let (red, nir) = (settings.place_of("red"), settings.place_of("nir"));
     for (time, &day) in level1.days.iter().enumerate() {
         let day = f64::from(day);
         if day < span.0 || day > span.1 {

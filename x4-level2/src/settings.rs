@@ -1,10 +1,30 @@
 //! The `[level2]` section with all defaults filled and all ranges checked.
 
+use std::collections::BTreeMap;
+
 use minicube::NaiveDate;
 use minicube::run::Project;
 use serde::Serialize;
 
-use crate::{Config, Error, Extrapolate, Fill, Method};
+use crate::index::{Index, NAMED};
+use crate::{Config, Error, Extrapolate, Fill, Method, Screen, Statistic};
+
+/// Variables of a store that are no bands and no indices.
+const RESERVED: [&str; 13] = [
+    "sample_id",
+    "cube_id",
+    "lon",
+    "lat",
+    "date",
+    "start_date",
+    "season",
+    "xc",
+    "yc",
+    "crs",
+    "mask",
+    "dist_mask",
+    "time",
+];
 
 /// Settings that every sample depends on.
 #[derive(Clone, Debug, Serialize)]
@@ -27,8 +47,12 @@ pub struct Settings {
     pub scl_clear: Vec<u8>,
     /// Pixels by which clouds grow.
     pub dilate_px: usize,
+    /// Tests of each clear observation against its neighbours in time.
+    pub screen: Screen,
     /// Level-2 band names with the Level-1 bands they come from.
     pub bands: Vec<(String, String)>,
+    /// Indices, in the order they are stored.
+    pub indices: Vec<Index>,
     /// Gap filling.
     pub fill: Method,
     /// Share of the observations that are left out to learn the error of the filling.
@@ -37,6 +61,24 @@ pub struct Settings {
     pub compared: Vec<Method>,
     /// Ends of the series.
     pub extrapolate: Extrapolate,
+    /// Statistics of the weather of a step.
+    pub weather_statistics: Vec<Statistic>,
+    /// Other statistics of single weather variables.
+    pub weather: BTreeMap<String, Vec<Statistic>>,
+}
+
+impl Settings {
+    /// Statistics of a weather variable, in the order they are stored.
+    #[must_use]
+    pub fn statistics_of(&self, variable: &str) -> &[Statistic] {
+        self.weather.get(variable).unwrap_or(&self.weather_statistics)
+    }
+
+    /// Place of a band among the bands.
+    #[must_use]
+    pub fn place_of(&self, band: &str) -> usize {
+        self.bands.iter().position(|(name, _)| name == band).unwrap_or_default()
+    }
 }
 
 /// Fills and checks the section.
@@ -56,7 +98,15 @@ pub(crate) fn settings(config: &Config, project: &Project) -> Result<Settings, E
         format!("{:?}", config.scl_clear),
     )?;
     check(config.dilate_px <= 64, "dilate_px", "0 to 64", config.dilate_px)?;
+    check_screen(&config.screen)?;
+    for statistics in config.weather.values().chain([&config.weather_statistics]) {
+        let distinct =
+            statistics.iter().enumerate().all(|(i, statistic)| !statistics[..i].contains(statistic));
+        let good = distinct && !statistics.is_empty();
+        check(good, "weather", "some of mean, min, max, sum, each once", format!("{statistics:?}"))?;
+    }
     check((0.0..=0.5).contains(&config.leave_out), "leave_out", "0 to 0.5", config.leave_out)?;
+    let bands = bands(config)?;
     Ok(Settings {
         version: env!("CARGO_PKG_VERSION"),
         seed: project.seed,
@@ -67,11 +117,15 @@ pub(crate) fn settings(config: &Config, project: &Project) -> Result<Settings, E
         context_steps: context,
         scl_clear: config.scl_clear.clone(),
         dilate_px: config.dilate_px,
-        bands: bands(config)?,
+        screen: config.screen,
+        indices: indices(config, &bands)?,
+        bands,
         fill: method(config.fill, config)?,
         leave_out: config.leave_out,
         compared: compared(config)?,
         extrapolate: config.extrapolate,
+        weather_statistics: config.weather_statistics.clone(),
+        weather: config.weather.clone(),
     })
 }
 
@@ -84,16 +138,70 @@ fn check(
     if good { Ok(()) } else { Err(Error::Setting { key, expected, found: found.to_string() }) }
 }
 
+fn check_screen(screen: &Screen) -> Result<(), Error> {
+    check((1..=366).contains(&screen.days), "screen.days", "1 to 366", screen.days)?;
+    for (key, threshold, most, expected) in [
+        ("screen.ndvi", screen.ndvi, 2.0, "above 0, up to 2"),
+        ("screen.blue", screen.blue, 1.0, "above 0, up to 1"),
+        ("screen.dark_nir", screen.dark_nir, 1.0, "above 0, up to 1"),
+    ] {
+        if let Some(threshold) = threshold {
+            check(threshold > 0.0 && threshold <= most, key, expected, threshold)?;
+        }
+    }
+    Ok(())
+}
+
 fn bands(config: &Config) -> Result<Vec<(String, String)>, Error> {
     let mut bands: Vec<(String, String)> =
         ["blue", "green", "red"].map(|band| (band.into(), band.into())).into();
     bands.push(("nir".into(), config.nir.clone()));
-    for extra in &config.extra_bands {
+    let extra_bands = if config.import.is_some() { &[] } else { config.extra_bands.as_slice() };
+    for extra in extra_bands {
         let new = !bands.iter().any(|(name, _)| name == extra);
         check(new, "extra_bands", "bands beside blue, green, red and nir", extra)?;
         bands.push((extra.clone(), extra.clone()));
     }
     Ok(bands)
+}
+
+fn indices(config: &Config, bands: &[(String, String)]) -> Result<Vec<Index>, Error> {
+    let bands: Vec<&str> = bands.iter().map(|(name, _)| name.as_str()).collect();
+    let sigma = config.kndvi_sigma;
+    check((0.001..=1.0).contains(&sigma), "kndvi_sigma", "0.001 to 1", sigma)?;
+    let mut indices: Vec<Index> = Vec::new();
+    for name in &config.indices {
+        let index = Index::named(name, sigma, &bands).and_then(Result::ok);
+        let new = !indices.iter().any(|index| index.name == *name);
+        check(
+            index.is_some() && new,
+            "indices",
+            "each of ndvi, kndvi, kndvi_sigma, evi, nirv at most once",
+            name,
+        )?;
+        indices.extend(index);
+    }
+    for (name, formula) in &config.formulas {
+        let word = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let free = !NAMED.contains(&name.as_str()) && !RESERVED.contains(&name.as_str());
+        let new = free && !bands.contains(&name.as_str());
+        check(
+            word && new,
+            "formulas",
+            "names of lower-case letters, digits and _ that no other variable has",
+            name,
+        )?;
+        let index = Index::new(name, &format!("{name}, a formula of the bands"), formula, &bands);
+        indices.push(index.map_err(|flaw| Error::Formula {
+            name: name.clone(),
+            formula: formula.clone(),
+            column: flaw.column,
+            expected: flaw.expected,
+            found: flaw.found,
+        })?);
+    }
+    Ok(indices)
 }
 
 /// The method with its parameters.

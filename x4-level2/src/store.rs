@@ -4,7 +4,7 @@ use minicube::{CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, ArrayViewD, Axis};
 use serde_json::{Map, Value, json};
 
-use crate::index::{kndvi, ndvi};
+use crate::index::Index;
 use crate::{Error, Filled, LeftOut, Steps};
 
 /// Edge of the chunks that maps are compressed in; a store's shards hold one sample and variable each.
@@ -33,6 +33,8 @@ pub(crate) struct Layout {
     pub(crate) context_steps: usize,
     /// Band names; `red` and `nir` must be among them.
     pub(crate) bands: Vec<String>,
+    /// Indices.
+    pub(crate) indices: Vec<Index>,
     /// Weather variables.
     pub(crate) weather: Vec<WeatherVar>,
     /// Static layers.
@@ -138,13 +140,15 @@ impl Layout {
                 maps(band, DType::F32).attr("units", "1").attr("long_name", format!("{band} reflectance")),
             );
         }
-        spec = spec
-            .var(
-                maps("ndvi", DType::F32)
+        for index in &self.indices {
+            spec = spec.var(
+                maps(&index.name, DType::F32)
                     .attr("units", "1")
-                    .attr("long_name", "normalised difference vegetation index"),
-            )
-            .var(maps("kndvi", DType::F32).attr("units", "1").attr("long_name", "kernel NDVI, tanh(NDVI^2)"))
+                    .attr("long_name", index.long_name.as_str())
+                    .attr("formula", index.formula.as_str()),
+            );
+        }
+        spec = spec
             .var(
                 maps("mask", DType::U8)
                     .fill(1.0)
@@ -273,7 +277,8 @@ pub(crate) fn write_weather(writer: &CubeWriter, name: &str, values: &ArrayD<f32
 /// Writes the bands, indices, mask and distances of one sample.
 ///
 /// # Shapes
-/// - filled.values: `[band, step, pixel]`, bands in the order of `bands`, pixels row by row
+/// - filled.values: `[band, step, pixel]`, bands in the order of `bands`, which the indices were made with; pixels row
+///   by row
 ///
 /// # Errors
 /// [`Error::Shared`] if the store cannot be written.
@@ -282,23 +287,24 @@ pub(crate) fn write_maps(
     sample: usize,
     (rows, cols): (usize, usize),
     bands: &[String],
+    indices: &[Index],
     filled: &Filled<f32>,
 ) -> Result<(), Error> {
     let steps = filled.mask.nrows();
     for (band, values) in bands.iter().zip(filled.values.outer_iter()) {
         write_map(writer, band, sample, (rows, cols), values)?;
     }
-    let find = |name: &str| bands.iter().position(|band| band == name);
-    if let (Some(red), Some(nir)) = (find("red"), find("nir")) {
-        let (red, nir) = (filled.values.index_axis(Axis(0), red), filled.values.index_axis(Axis(0), nir));
-        let mut index = Array2::from_elem((steps, rows * cols), f32::NAN);
-        ndarray::Zip::from(&mut index)
-            .and(red)
-            .and(nir)
-            .for_each(|index, &red, &nir| *index = ndvi(red, nir));
-        write_map(writer, "ndvi", sample, (rows, cols), index.view())?;
-        index.mapv_inplace(kndvi);
-        write_map(writer, "kndvi", sample, (rows, cols), index.view())?;
+    let mut values = Array2::from_elem((steps, rows * cols), f32::NAN);
+    let in_order = filled.values.as_standard_layout();
+    for index in indices {
+        for (k, mut values) in values.outer_iter_mut().enumerate() {
+            let bands = in_order.index_axis(Axis(1), k);
+            let bands: Vec<&[f32]> = bands.outer_iter().filter_map(|band| band.to_slice()).collect();
+            if let Some(values) = values.as_slice_mut() {
+                index.evaluate(&bands, values);
+            }
+        }
+        write_map(writer, &index.name, sample, (rows, cols), values.view())?;
     }
     write_map(writer, "mask", sample, (rows, cols), filled.mask.view())?;
     write_map(writer, "dist_mask", sample, (rows, cols), filled.dist_next.view())

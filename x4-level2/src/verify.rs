@@ -7,12 +7,13 @@ use minicube::{Cube, Season, Split, check, from_cf_day, is_sealed};
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 
-use crate::index::{kndvi, ndvi};
 use crate::normalise::{Statistics, statistics};
 use crate::plan::{Plan, Unit};
+use crate::settings::Settings;
 use crate::{Error, NONE_FOLLOWS};
 
-/// Largest difference of a stored index from the stored bands: both are the same single-precision arithmetic.
+/// Largest difference of a stored index from that of the stored bands, in units of its size where that is above 1: both are
+/// the same single-precision arithmetic.
 const INDEX_TOLERANCE: f32 = 1e-6;
 
 /// Checks every store of the plan that belongs to this shard: sealed by this plan, layout, dates, seasons, masks,
@@ -42,7 +43,7 @@ pub fn verify(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
         if ctx.mine(i) {
             problems
                 .extend(check(&path, "level2")?.into_iter().map(|found| format!("{}: {found}", unit.name())));
-            problems.extend(check_content(&cube, unit)?);
+            problems.extend(check_content(&cube, unit, &plan.settings)?);
         }
     }
     problems.extend(check_statistics(plan)?);
@@ -55,7 +56,7 @@ pub fn verify(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     Ok(Finish::with_gaps(format!("x4-level2: {} problems\n  {}", problems.len(), problems.join("\n  "))))
 }
 
-fn check_content(cube: &Cube, unit: &Unit) -> Result<Vec<String>, Error> {
+fn check_content(cube: &Cube, unit: &Unit, settings: &Settings) -> Result<Vec<String>, Error> {
     let samples = cube.dim("sample")?;
     let step_days = cube.attr_f64("step_days")? as i32;
     let (dates, seasons) = (cube.read::<i32>("date")?, cube.read::<u8>("season")?);
@@ -77,37 +78,40 @@ fn check_content(cube: &Cube, unit: &Unit) -> Result<Vec<String>, Error> {
             {
                 problems.push("seasons do not fit the dates".to_owned());
             }
-            problems.extend(check_maps(cube, sample)?);
+            problems.extend(check_maps(cube, sample, settings)?);
             Ok(problems.into_iter().map(|what| format!("{}: sample {sample}: {what}", unit.name())).collect())
         })
         .collect::<Result<Vec<Vec<String>>, Error>>()?;
     Ok(found.into_iter().flatten().collect())
 }
 
-fn check_maps(cube: &Cube, sample: u64) -> Result<Vec<String>, Error> {
+fn check_maps(cube: &Cube, sample: u64, settings: &Settings) -> Result<Vec<String>, Error> {
     let mut problems = Vec::new();
     let mut shape = cube.shape("mask")?;
     shape[0] = 1;
     let start = [sample, 0, 0, 0];
     let floats =
         |var: &str| -> Result<ArrayD<f32>, Error> { Ok(cube.read_region::<f32>(var, &start, &shape)?) };
-    let (red, nir, stored_ndvi, stored_kndvi) =
-        (floats("red")?, floats("nir")?, floats("ndvi")?, floats("kndvi")?);
-    let same = |a: f32, b: f32| (a.is_nan() && b.is_nan()) || (a - b).abs() <= INDEX_TOLERANCE;
-    let mut wrong = 0_u64;
-    ndarray::Zip::from(&red).and(&nir).and(&stored_ndvi).and(&stored_kndvi).for_each(|&red, &nir, &n, &k| {
-        let expected = ndvi(red, nir);
-        wrong += u64::from(!same(n, expected) || !same(k, kndvi(expected)));
-    });
-    if wrong > 0 {
-        problems.push(format!("{wrong} values of NDVI or kNDVI do not follow from red and nir"));
+    let bands = settings.bands.iter().map(|(name, _)| floats(name)).collect::<Result<Vec<_>, Error>>()?;
+    let bands: Vec<&[f32]> = bands.iter().filter_map(|band| band.as_slice()).collect();
+    for index in &settings.indices {
+        let stored = floats(&index.name)?;
+        let mut expected = vec![0.0; stored.len()];
+        index.evaluate(&bands, &mut expected);
+        let same = |(a, b): (&f32, &f32)| {
+            (a.is_nan() && b.is_nan()) || (a - b).abs() <= INDEX_TOLERANCE * b.abs().max(1.0)
+        };
+        let wrong = stored.iter().zip(&expected).filter(|pair| !same(*pair)).count();
+        if wrong > 0 {
+            problems.push(format!("{wrong} values of {} do not follow from the bands", index.name));
+        }
     }
     let mask = cube.read_region::<u8>("mask", &start, &shape)?;
     let distance = cube.read_region::<i16>("dist_mask", &start, &shape)?;
     if mask.iter().any(|&m| m > 1) || distance.iter().any(|&d| d < NONE_FOLLOWS) {
         problems.push("mask is not 0 or 1, or dist_mask is below -1".to_owned());
     }
-    let unfounded = mask.iter().zip(&red).filter(|&(&m, &r)| m == 0 && r.is_nan()).count();
+    let unfounded = mask.iter().zip(bands[0]).filter(|&(&m, &r)| m == 0 && r.is_nan()).count();
     if unfounded > 0 {
         problems.push(format!("{unfounded} values are NaN although an observation falls in the step"));
     }

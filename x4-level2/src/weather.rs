@@ -1,28 +1,63 @@
 //! Daily series to statistics per step.
 
 use ndarray::ArrayView3;
+use serde::{Deserialize, Serialize};
 
 use crate::Steps;
 
-/// The statistics of a weather variable, in the order they are stored.
-pub const STATISTICS: [&str; 3] = ["mean", "min", "max"];
+/// A statistic over the days of a step that have a value; NaN where none has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistic {
+    /// Arithmetic mean.
+    Mean,
+    /// Minimum.
+    Min,
+    /// Maximum.
+    Max,
+    /// Days of the step times the mean: the sum where every day has a value, and no smaller for a day that has none.
+    Sum,
+}
 
-/// Mean, minimum and maximum over the finite days of each step; NaN where a step has none.
+/// The statistics that are stored unless others are asked for, in that order.
+pub const STATISTICS: [Statistic; 3] = [Statistic::Mean, Statistic::Min, Statistic::Max];
+
+impl Statistic {
+    /// The end of the variable's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Statistic::Mean => "mean",
+            Statistic::Min => "min",
+            Statistic::Max => "max",
+            Statistic::Sum => "sum",
+        }
+    }
+}
+
+/// All statistics of a series, one value a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepStatistics {
-    /// Means, one a step.
+    /// Means.
     pub mean: Vec<f32>,
     /// Minima.
     pub min: Vec<f32>,
     /// Maxima.
     pub max: Vec<f32>,
+    /// Sums.
+    pub sum: Vec<f32>,
 }
 
 impl StepStatistics {
-    /// The three series, in the order of [`STATISTICS`].
+    /// The series of one statistic.
     #[must_use]
-    pub fn series(&self) -> [&[f32]; 3] {
-        [&self.mean, &self.min, &self.max]
+    pub fn series(&self, statistic: Statistic) -> &[f32] {
+        match statistic {
+            Statistic::Mean => &self.mean,
+            Statistic::Min => &self.min,
+            Statistic::Max => &self.max,
+            Statistic::Sum => &self.sum,
+        }
     }
 }
 
@@ -40,8 +75,9 @@ pub fn step_statistics(days: &[i32], values: &[f32], steps: &Steps) -> StepStati
         min[k] = min[k].min(value);
         max[k] = max[k].max(value);
     }
-    let mean = sum.iter().zip(&count).map(|(sum, &n)| (sum / f64::from(n)) as f32).collect();
-    StepStatistics { mean, min, max }
+    let means = sum.iter().zip(&count).map(|(sum, &n)| sum / f64::from(n));
+    let sum = means.clone().map(|mean| (mean * f64::from(steps.step_days)) as f32).collect();
+    StepStatistics { mean: means.map(|mean| mean as f32).collect(), min, max, sum }
 }
 
 /// Mean over the finite pixels of a window, one value a day; NaN on days without any.
@@ -75,7 +111,9 @@ mod tests {
         assert_eq!(found.mean[..2], [2.5, -2.0]);
         assert_eq!(found.min[..2], [1.0, -2.0]);
         assert_eq!(found.max[..2], [4.0, -2.0]);
-        assert!(found.series().iter().all(|series| series[2].is_nan()));
+        assert_eq!(found.sum[..2], [5.0, -4.0], "1 + 4; -2 stands for both days of its step");
+        let all = [Statistic::Mean, Statistic::Min, Statistic::Max, Statistic::Sum];
+        assert!(all.iter().all(|&statistic| found.series(statistic)[2].is_nan()));
     }
 
     #[test]

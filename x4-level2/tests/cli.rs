@@ -91,6 +91,69 @@ fn every_fill_makes_samples_of_every_step() {
     }
 }
 
+/// Statistics by variable, and steps that screening empties of what it must.
+#[test]
+fn weather_statistics_and_screening_are_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    let section = "[level2]\nsteps = 45\nstep_days = 8\nweather_statistics = [\"mean\"]\nweather.t2m = [\"max\", \"sum\"]\n\
+                   screen = { days = 20, ndvi = 1e-4, dark_nir = 0.5 }";
+    let project = tiny_project(dir.path(), section);
+    succeed("run", &project, &[]);
+    assert!(succeed("verify", &project, &[]).contains("2 stores with 2 samples"));
+    let store = Cube::open(&dir.path().join("level2/train/35KMQ.zarr"), "level2").unwrap();
+    let vars = store.vars();
+    let weather: Vec<&str> = vars.iter().filter_map(|var| var.strip_prefix("weather/")).collect();
+    assert!(weather.contains(&"t2m_max") && weather.contains(&"t2m_sum") && !weather.contains(&"t2m_mean"));
+    assert!(weather.contains(&"tp_mean") && !weather.contains(&"tp_sum"), "{weather:?}");
+    assert_eq!(store.attrs()["screen"]["days"], 20);
+    // NDVI falls and rises by far more than the threshold but at its turns, where it is flat.
+    let masked = store.read::<u8>("mask").unwrap().iter().filter(|&&mask| mask == 1).count();
+    assert!(masked > 45 * 64 / 4, "only {masked} of {} are masked", 45 * 64);
+
+    let wrong = tiny_project(dir.path(), "[level2]\nweather.rain = [\"sum\"]");
+    let (error, _) = fail("run", &wrong, 2);
+    assert!(error.contains("weather: expected a weather variable of Level 1, found `rain`"), "{error}");
+    assert!(error.contains("t2m"), "{error}");
+    let (error, _) = fail("run", &config(dir.path(), "[level2]\nscreen.blue = 0"), 2);
+    assert!(error.contains("screen.blue: expected above 0, up to 1, found 0"), "{error}");
+}
+
+#[test]
+fn indices_are_chosen_and_formulas_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let section = "[level2]\nsteps = 45\nindices = [\"kndvi\", \"evi\", \"kndvi_sigma\"]\n\
+                   [level2.formulas]\ngreenness = \"green / max(red, 1e-3) - 1\"";
+    let project = tiny_project(dir.path(), section);
+    succeed("run", &project, &[]);
+    assert!(succeed("verify", &project, &[]).contains("2 stores with 2 samples"));
+    let path = dir.path().join("level2/train/35KMQ.zarr");
+    assert_conforms(&path, "level2");
+    let store = Cube::open(&path, "level2").unwrap();
+    assert!(!store.has("ndvi") && store.has("evi") && store.has("kndvi_sigma"));
+    assert_eq!(store.var_attrs("greenness")["formula"], "green / max(red, 1e-3) - 1");
+    let read = |var: &str| store.read::<f32>(var).unwrap()[[0, 20, 3, 4]];
+    let (red, nir) = (read("red"), read("nir"));
+    assert!((read("greenness") - (read("green") / red - 1.0)).abs() < 1e-6);
+    let ndvi = (nir - red) / (nir + red);
+    assert!((read("kndvi") - (ndvi * ndvi).tanh()).abs() < 1e-6);
+    let evi = 2.5 * (nir - red) / (nir + 6.0 * red - 7.5 * read("blue") + 1.0);
+    assert!((read("evi") - evi).abs() < 1e-6);
+    assert!((read("kndvi_sigma") - ((nir - red) / 0.3).powi(2).tanh()).abs() < 1e-6);
+
+    let wrong = "[level2]\n[level2.formulas]\nndmi = \"(nir - swir16) / (nir + swir16)\"";
+    let (error, hint) = fail("run", &config(dir.path(), wrong), 2);
+    assert!(
+        error.contains("ndmi: `(nir - swir16) / (nir + swir16)`, character 8: expected a band (blue,"),
+        "{error}"
+    );
+    assert!(error.contains("found `swir16`") && hint.contains("extra_bands"), "{error} {hint}");
+    let (error, _) = fail("run", &config(dir.path(), "[level2]\nindices = [\"lai\"]"), 2);
+    assert!(
+        error.contains("indices: expected each of ndvi, kndvi") && error.contains("found lai"),
+        "{error}"
+    );
+}
+
 /// The errors of two fillings: in the store, by sample; in the table; in the manifest; on the page.
 #[test]
 fn errors_of_fillings_are_measured_and_told() {

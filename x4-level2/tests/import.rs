@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{config, data_hash, fail, run, succeed};
+use common::{config, data_hash, fail, import_section as section, real, run, succeed};
 use minicube::Cube;
 use minicube::testing::assert_conforms;
 
@@ -15,10 +15,6 @@ const WHOLE: &str = "29SND_2017-06-20_2017-11-16_2105_2233_1721_1849_32_112_26_1
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-}
-
-fn section(format: &str, input: &[PathBuf], more: &str) -> String {
-    format!("[level2.import]\nformat = \"{format}\"\ninput = {input:?}\n{more}")
 }
 
 fn close(found: f64, expected: f64) {
@@ -164,17 +160,6 @@ fn one_broken_file_is_a_gap_and_the_others_are_imported() {
     let before = data_hash(dir.path());
     assert!(succeed("run", &project, &[]).contains("nothing to do"));
     assert_eq!(data_hash(dir.path()), before);
-}
-
-/// The folder of real data beside the workspace; `None`, said aloud, where it is absent.
-fn real(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
-    println!("skipped: {} is not there", path.display());
-    None
 }
 
 /// Expected numbers by numpy from the same files.

@@ -158,7 +158,8 @@ fn weather(file: &Nc, days: &[i32], steps: &Steps) -> Result<Vec<(WeatherVar, nd
         let units = file.text(&source, "units").unwrap_or_else(|| "1".into());
         let long_name = file.text(&source, "long_name").unwrap_or_else(|| name.clone());
         let statistics = step_statistics(days, &values, steps);
-        for (stat, series) in STATISTICS.iter().zip(statistics.series()) {
+        for statistic in STATISTICS {
+            let (stat, series) = (statistic.name(), statistics.series(statistic));
             let attrs = weather_attrs(&format!("{stat} of {long_name} over the days of the step"), &units);
             let var = WeatherVar { name: format!("{name}_{stat}"), attrs, window: None };
             found.push((var, aview1(series).to_owned().into_dyn()));

@@ -55,7 +55,7 @@ pub(crate) fn import_unit(
 ) -> Result<Option<String>, Error> {
     let Some(first) = import.cubes.first() else { return Ok(None) };
     let first = load(import, first)?;
-    let layout = layout(&first, import, unit);
+    let layout = layout(&first, import, unit, settings);
     drop(first);
     let writer = CubeWriter::create(&unit.path(folder), &layout.spec(), &unit.hash(settings))?;
     let bands = BANDS.map(str::to_owned);
@@ -68,7 +68,8 @@ pub(crate) fn import_unit(
             let loaded = load(import, cube)?;
             check_shape(&layout, &loaded, cube)?;
             if !writer.is_done(&cube.id) {
-                write_maps(&writer, index, (loaded.rows, loaded.cols), &bands, &loaded.frames)?;
+                let (size, indices) = ((loaded.rows, loaded.cols), &settings.indices);
+                write_maps(&writer, index, size, &bands, indices, &loaded.frames)?;
                 for (layer, values) in &loaded.statics {
                     write_layer(&writer, layer, index, values)?;
                 }
@@ -111,7 +112,7 @@ fn load(import: &ImportUnit, cube: &ImportCube) -> Result<Imported, Error> {
     }
 }
 
-fn layout(first: &Imported, import: &ImportUnit, unit: &Unit) -> Layout {
+fn layout(first: &Imported, import: &ImportUnit, unit: &Unit, settings: &Settings) -> Layout {
     let mut attrs = Map::new();
     attrs.insert("fill".into(), json!("none"));
     attrs.insert("extrapolate".into(), json!("none"));
@@ -126,6 +127,7 @@ fn layout(first: &Imported, import: &ImportUnit, unit: &Unit) -> Layout {
         cols: first.cols,
         context_steps: first.context_steps,
         bands: BANDS.map(str::to_owned).into(),
+        indices: settings.indices.clone(),
         weather: first.weather.iter().map(|(var, _)| var.clone()).collect(),
         statics: first.statics.iter().map(|(var, _)| var.clone()).collect(),
         compared: Vec::new(),

@@ -3,6 +3,7 @@
     dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "helpers of tests; each file uses a part"
 )]
 
@@ -92,4 +93,20 @@ pub(crate) fn data_hash(dir: &Path) -> String {
         text.push_str(&minicube::sha256_file(&level2.join(name)).unwrap());
     }
     text
+}
+
+/// A `[level2.import]` section.
+pub(crate) fn import_section(format: &str, input: &[PathBuf], more: &str) -> String {
+    format!("[level2.import]\nformat = \"{format}\"\ninput = {input:?}\n{more}")
+}
+
+/// The folder of real data beside the workspace; `None`, said aloud, where it is absent.
+pub(crate) fn real(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
+    println!("skipped: {} is not there", path.display());
+    None
 }
