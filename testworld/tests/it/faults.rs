@@ -89,7 +89,7 @@ async fn gone_files_stay_gone_and_others_are_served() {
 
 #[tokio::test]
 async fn tokens_open_files_until_they_expire() {
-    let (url, server) = faulty("token_s=1");
+    let (url, server) = faulty("token_s=4");
     assert_eq!(part(&url).await.unwrap().status(), 403);
     let answer = get_json(&format!("{}/sas/token/sentinel-2-l2a", server.base_url())).await;
     let token = answer["token"].as_str().unwrap();
@@ -97,8 +97,9 @@ async fn tokens_open_files_until_they_expire() {
     assert_eq!(part(&signed).await.unwrap().status(), 206);
     assert_eq!(part(&format!("{url}?{}", token.replace("sig=", "sig=0"))).await.unwrap().status(), 403);
     let expiry: chrono::DateTime<chrono::Utc> = answer["msft:expiry"].as_str().unwrap().parse().unwrap();
-    let left = (expiry - chrono::Utc::now()).to_std().unwrap();
-    assert!(left <= Duration::from_secs(2), "{left:?}");
+    // A busy machine may have let it pass already.
+    let left = (expiry - chrono::Utc::now()).to_std().unwrap_or_default();
+    assert!(left <= Duration::from_secs(5), "{left:?}");
     tokio::time::sleep(left + Duration::from_millis(50)).await;
     assert_eq!(part(&signed).await.unwrap().status(), 403);
     // Other files and the catalogue need none, and addresses in it are not signed.
