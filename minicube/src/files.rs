@@ -16,6 +16,21 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, |file| file.write_all(bytes).map_err(Error::io(path, "write")))
 }
 
+/// As [`write_atomic`] without the sync: after a power failure the file may be cut short, so whoever finds it must look.
+pub(crate) fn write_renamed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let partial = partial_path(path);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
+    }
+    let written = fs::write(&partial, bytes).map_err(Error::io(path, "write"));
+    if written.is_err() {
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&partial);
+    }
+    written?;
+    fs::rename(&partial, path).map_err(Error::io(path, "rename"))
+}
+
 /// As [`write_atomic`], with the content that `fill` writes.
 pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let partial = partial_path(path);

@@ -2,7 +2,7 @@
 
 use gdal::raster::GdalType;
 use minicube::{CubeWriter, Element, Epsg};
-use ndarray::{Array4, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
+use ndarray::{Array4, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -11,8 +11,9 @@ use crate::raster::Raster;
 use crate::resample::{AxisWeights, area_average, area_mode};
 use crate::scene::Scene;
 
-/// Writes `s2/<asset>` and `s2/scl` of all cubes that are not done yet. `memory` bounds the buffer of decoded pixels,
-/// in bytes: as many cubes as fit are filled in one pass over the scenes, so a block is decoded once per pass.
+/// Writes `s2/<asset>` and `s2/scl` of all cubes that are not done yet, part by part: as many scenes as a chunk is long,
+/// and as many cubes as `memory` holds (bytes of decoded pixels). So memory does not grow with the number of scenes, and
+/// a block is decoded once as long as the tile's cubes fit.
 ///
 /// # Errors
 /// [`Error::Raster`] if a block cannot be decoded, [`Error::Minicube`] if the store cannot be written.
@@ -60,25 +61,36 @@ fn write_asset<T: Element + GdalType + Default>(
     resample: impl Resample<T>,
 ) -> Result<(), Error> {
     let name = format!("s2/{asset}");
-    let key = |cube: usize| format!("{name}/{}", tile.cubes[cube].id);
-    let todo: Vec<usize> = (0..tile.cubes.len()).filter(|&cube| !writer.is_done(&key(cube))).collect();
-    let size = tile.grid.size_px;
-    let per_cube = tile.scenes.len() * size * size * size_of::<T>();
-    let passes = todo.chunks((memory / per_cube.max(1)).max(1));
-    for cubes in passes {
-        // [cube, time, y, x]; zero is "no data" in both types.
-        let mut buffer = Array4::from_elem((cubes.len(), tile.scenes.len(), size, size), T::default());
-        buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(&tile.scenes).try_for_each(|(frame, scene)| {
-            progress();
-            read_scene(tile, scene, asset, cubes, frame, &resample)
-        })?;
-        cubes.par_iter().enumerate().try_for_each(|(i, &cube)| {
-            let shard = buffer.slice(s![i..=i, .., .., ..]);
-            writer.write(&name, &[cube as u64, 0, 0, 0], shard.into_dyn())?;
-            writer.mark_done(&key(cube))?;
-            Ok::<(), Error>(())
-        })?;
+    let shard = |cube: usize| [cube as u64, 0, 0, 0];
+    let todo: Vec<usize> =
+        (0..tile.cubes.len()).filter(|&cube| !writer.has_shard(&name, &shard(cube))).collect();
+    if todo.is_empty() {
+        tile.scenes.iter().for_each(|_| progress());
+        return Ok(());
     }
+    let size = tile.grid.size_px;
+    for (part, scenes) in tile.scenes.chunks(writer.part_len(&name)?).enumerate() {
+        let left: Vec<usize> =
+            todo.iter().copied().filter(|&cube| !writer.has_part(&name, &shard(cube), part)).collect();
+        let per_cube = scenes.len() * size * size * size_of::<T>();
+        if left.is_empty() {
+            scenes.iter().for_each(|_| progress());
+        }
+        for (pass, cubes) in left.chunks((memory / per_cube).max(1)).enumerate() {
+            // [cube, time, y, x]; zero is "no data" in both types.
+            let mut buffer = Array4::from_elem((cubes.len(), scenes.len(), size, size), T::default());
+            buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(scenes).try_for_each(|(frame, scene)| {
+                if pass == 0 {
+                    progress();
+                }
+                read_scene(tile, scene, asset, cubes, frame, &resample)
+            })?;
+            cubes.par_iter().zip(buffer.axis_chunks_iter(Axis(0), 1)).try_for_each(|(&cube, frames)| {
+                writer.write_part(&name, &shard(cube), part, frames.into_dyn())
+            })?;
+        }
+    }
+    todo.par_iter().try_for_each(|&cube| writer.join_parts(&name, &shard(cube)))?;
     Ok(())
 }
 

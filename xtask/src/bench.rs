@@ -24,7 +24,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level2", "sampler", "softdtw", "train"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level1", "level2", "sampler", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -42,29 +42,41 @@ struct Duel {
     earth: Option<&'static [&'static str]>,
     /// Whether there is one without faults as well, at the address in `BENCH_EARTH_GOOD`.
     good_earth: bool,
+    /// The side that makes what both sides read, and so goes first. It lies in the folder `BENCH_FOLDER`.
+    first: First,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Ours,
+    Peer,
 }
 
 /// Every way in which a server fails, and one file that it has lost.
 const FAULTS: &str = "503=0.05,429=0.02,truncate=0.01,stall=0.01,corrupt=0.01,page2_500=1,stall_s=30,token_s=60,\
                       gone=S2A_35KMQ_20210126_0_L2A/red.tif";
 
-const DUELS: [Duel; 6] = [
+const DUELS: [Duel; 8] = [
     Duel {
         name: "cog",
         package: "x2-downloader",
         earth: Some(&["--latency-ms", "30", "--fill", "--memory-mb", "1024"]),
         good_earth: false,
+        first: First::Ours,
     },
     Duel {
         name: "faults",
         package: "x2-downloader",
         earth: Some(&["--fill", "--faults", FAULTS]),
         good_earth: true,
+        first: First::Ours,
     },
-    Duel { name: "level2", package: "x4-level2", earth: None, good_earth: false },
-    Duel { name: "sampler", package: "x1-sampler", earth: None, good_earth: false },
-    Duel { name: "softdtw", package: "csp", earth: None, good_earth: false },
-    Duel { name: "train", package: "x5-dl", earth: None, good_earth: false },
+    Duel { name: "level1", package: "x3-level1", earth: None, good_earth: false, first: First::Ours },
+    Duel { name: "level2", package: "x4-level2", earth: None, good_earth: false, first: First::Ours },
+    Duel { name: "sampler", package: "x1-sampler", earth: None, good_earth: false, first: First::Ours },
+    Duel { name: "softdtw", package: "csp", earth: None, good_earth: false, first: First::Ours },
+    Duel { name: "train", package: "x5-dl", earth: None, good_earth: false, first: First::Ours },
+    Duel { name: "zarr", package: "minicube", earth: None, good_earth: false, first: First::Peer },
 ];
 
 /// One result. `ratio` is ours / peer of a cost: below 1 we are cheaper.
@@ -131,11 +143,21 @@ impl Duel {
         let script = root().join("xtask/peers").join(format!("{example}.py"));
         let good = self.good_earth.then(|| earth(GOOD_PORT, &["--fill"])).transpose()?;
         let earth = self.earth.map(|flags| earth(PORT, flags)).transpose()?;
+        let folder = target_dir()?.join("bench").join(self.name);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let (mut ours, mut peer) = (Side::default(), Side::default());
         for _ in 0..rounds.max(1) {
-            ours.add(on(&earth, &good, &mut Command::new(&binary)), "ours")?;
+            let mut command = Command::new(&binary);
+            let own = on(&earth, &good, command.env("BENCH_FOLDER", &folder));
+            if self.first == First::Ours {
+                ours.add(own, "ours")?;
+            }
             if script.is_file() {
-                peer.add(on(&earth, &good, &mut python::script(&script, &script)?), "peer")?;
+                let mut script = python::script(&script, &script)?;
+                peer.add(on(&earth, &good, script.env("BENCH_FOLDER", &folder)), "peer")?;
+            }
+            if self.first == First::Peer {
+                ours.add(own, "ours")?;
             }
         }
         ensure!(!ours.values.is_empty(), "{example} printed no result");

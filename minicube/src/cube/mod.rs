@@ -1,6 +1,9 @@
 //! Cube stores: Zarr v3 groups that are laid out first, filled region by region, checked and sealed.
 
+mod adopt;
 mod check;
+mod codecs;
+mod parts;
 mod read;
 mod spec;
 mod write;

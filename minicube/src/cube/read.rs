@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 use serde_json::{Map, Value, json};
 use zarrs::array::{Array, ArraySubset};
 use zarrs::filesystem::FilesystemStore;
 
 use super::Element;
+use super::write::file_indices;
 use crate::{Error, SCHEMA_VERSION};
 
 /// Root attributes of a store.
@@ -177,13 +178,41 @@ impl Cube {
                 found: format!("start {start:?}, size {shape:?}"),
             });
         }
+        let array = self.array(var)?;
+        let sizes: Vec<usize> = shape.iter().map(|&len| len as usize).collect();
+        if let Some(files) = whole_files(&array, &full, start, shape) {
+            return self.read_files(var, &array, &files, start, &sizes);
+        }
         let ranges: Vec<Range<u64>> = start.iter().zip(shape).map(|(&from, &len)| from..from + len).collect();
-        let elements: Vec<T> = self
-            .array(var)?
+        let elements: Vec<T> = array
             .retrieve_array_subset(&ArraySubset::new_with_ranges(&ranges))
             .map_err(|error| self.zarr_error(var, error))?;
-        let sizes: Vec<usize> = shape.iter().map(|&len| len as usize).collect();
         ArrayD::from_shape_vec(IxDyn(&sizes), elements).map_err(|error| self.zarr_error(var, error))
+    }
+
+    /// Reads whole files one by one: unlike a part of a file, they are decoded with a look at their checksums.
+    fn read_files<T: Element>(
+        &self,
+        var: &str,
+        array: &Array<FilesystemStore>,
+        files: &[(Vec<u64>, Vec<u64>)],
+        start: &[u64],
+        sizes: &[usize],
+    ) -> Result<ArrayD<T>, Error> {
+        let mut region = ArrayD::from_elem(IxDyn(sizes), T::from_f64(0.0));
+        for (index, first) in files {
+            let file: ArrayD<T> = array.retrieve_chunk(index).map_err(|error| self.zarr_error(var, error))?;
+            let from = |axis: usize| (first[axis] - start[axis]) as usize;
+            let len = |axis: usize| file.len_of(Axis(axis)).min(sizes[axis] - from(axis));
+            let part = file.slice_each_axis(|axis| Slice::from(..len(axis.axis.index())));
+            region
+                .slice_each_axis_mut(|axis| {
+                    let axis = axis.axis.index();
+                    Slice::from(from(axis)..from(axis) + len(axis))
+                })
+                .assign(&part);
+        }
+        Ok(region)
     }
 
     /// Reads a region as physical values: `_FillValue` becomes NaN, `scale_factor` and `add_offset` are applied.
@@ -226,8 +255,13 @@ impl Cube {
         Array::open(self.store.clone(), &format!("/{var}")).map_err(|error| self.zarr_error(var, error))
     }
 
+    /// The metadata document of a variable, if there is such a one.
+    pub(super) fn metadata_of(&self, var: &str) -> Option<&Value> {
+        self.metadata.get(var).filter(|m| m["node_type"] == "array")
+    }
+
     fn array_metadata(&self, var: &str) -> Result<&Value, Error> {
-        self.metadata.get(var).filter(|m| m["node_type"] == "array").ok_or_else(|| self.missing(var))
+        self.metadata_of(var).ok_or_else(|| self.missing(var))
     }
 
     fn missing(&self, name: &str) -> Error {
@@ -237,6 +271,25 @@ impl Cube {
     fn zarr_error(&self, var: &str, reason: impl std::fmt::Display) -> Error {
         Error::Zarr { path: self.path.clone(), variable: var.to_owned(), reason: reason.to_string() }
     }
+}
+
+/// Indices and first elements of the files that make up a region; `None` if it takes only a part of one.
+fn whole_files(
+    array: &Array<FilesystemStore>,
+    full: &[u64],
+    start: &[u64],
+    shape: &[u64],
+) -> Option<Vec<(Vec<u64>, Vec<u64>)>> {
+    let unit = array.chunk_shape(&vec![0; full.len()]).ok()?;
+    let unit: Vec<u64> = unit.iter().map(|len| len.get()).collect();
+    let whole = (0..full.len()).all(|axis| {
+        let end = start[axis] + shape[axis];
+        start[axis].is_multiple_of(unit[axis]) && (end.is_multiple_of(unit[axis]) || end == full[axis])
+    });
+    let first = |index: &Vec<u64>| index.iter().zip(&unit).map(|(i, len)| i * len).collect();
+    whole.then(|| {
+        file_indices(start, shape, &unit).into_iter().map(|index| (index.clone(), first(&index))).collect()
+    })
 }
 
 /// Root attributes and consolidated metadata of a store.

@@ -26,6 +26,18 @@ pub enum DType {
 }
 
 impl DType {
+    /// Bytes of an element; 0 for texts, which differ in length.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            DType::U8 => 1,
+            DType::U16 | DType::I16 => 2,
+            DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+            DType::String => 0,
+        }
+    }
+
     /// The Zarr v3 name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -48,6 +60,8 @@ pub trait Element: zarrs::array::ElementOwned + Copy + Send + Sync + 'static {
     const DTYPE: DType;
     /// The nearest value of this type; NaN stays NaN in floats.
     fn from_f64(value: f64) -> Self;
+    /// The values as little-endian bytes.
+    fn le_bytes(values: &[Self]) -> Vec<u8>;
 }
 
 macro_rules! element {
@@ -58,6 +72,9 @@ macro_rules! element {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless)]
             fn from_f64(value: f64) -> Self {
                 value as $t
+            }
+            fn le_bytes(values: &[Self]) -> Vec<u8> {
+                values.iter().flat_map(|value| value.to_le_bytes()).collect()
             }
         }
     )*};

@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayD, ArrayViewD, IxDyn, Slice};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use zarrs::array::codec::ZstdCodec;
 use zarrs::array::{Array, ArrayBuilder, ArrayError, CodecOptions, data_type};
 use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
 use zarrs::storage::StorageError;
 
+use super::codecs::codecs;
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
 use crate::files::{list_files, partial_path, write_atomic};
 use crate::{Error, SCHEMA_VERSION};
 
-const ZSTD_LEVEL: i32 = 5;
 const PLAN_FILE: &str = ".plan";
 const DONE_FILE: &str = ".done";
+const PARTS_FOLDER: &str = ".parts";
 
 /// A store under construction in `<path>.partial`. Regions may be written from many threads, each shard by one.
 pub struct CubeWriter {
@@ -151,12 +151,31 @@ impl CubeWriter {
                 fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
             }
         }
+        let parts = self.parts_folder();
+        if parts.exists() {
+            fs::remove_dir_all(&parts).map_err(Error::io(&parts, "remove"))?;
+        }
         sync_all(&self.partial)?;
         if self.path.exists() {
             fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;
         }
         fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path, "rename"))?;
         Cube::open(&self.path, schema)
+    }
+
+    /// Where the store will be.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is built.
+    pub(super) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Where parts of shards wait to be joined.
+    pub(super) fn parts_folder(&self) -> PathBuf {
+        self.partial.join(PARTS_FOLDER)
     }
 
     fn lay_out(&self) -> Result<(), Error> {
@@ -214,7 +233,9 @@ impl CubeWriter {
             builder.subchunk_shape(chunk_shape(var, shape));
         }
         builder
-            .bytes_to_bytes_codecs(vec![Arc::new(ZstdCodec::new(ZSTD_LEVEL, false))])
+            .bytes_to_bytes_codecs(
+                codecs(var, &chunk_shape(var, shape)).map_err(|e| zarr_error(&self.path, &var.name, e))?,
+            )
             .dimension_names(Some(var.dims.iter().map(String::as_str)))
             .attributes(var.attrs.clone());
         let array = builder
@@ -223,7 +244,7 @@ impl CubeWriter {
         array.store_metadata().map_err(|error| self.unwritten(&var.name, error.into()))
     }
 
-    fn lookup(&self, var: &str) -> Result<(&VarSpec, Vec<u64>), Error> {
+    pub(super) fn lookup(&self, var: &str) -> Result<(&VarSpec, Vec<u64>), Error> {
         let missing = || Error::Missing {
             path: self.path.clone(),
             name: var.to_owned(),
@@ -326,7 +347,7 @@ impl CubeWriter {
         self.write_document("", &root)
     }
 
-    fn document(&self, node: &str) -> Result<Value, Error> {
+    pub(super) fn document(&self, node: &str) -> Result<Value, Error> {
         let path = self.partial.join(node).join("zarr.json");
         let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
         serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, node, error))
@@ -357,12 +378,12 @@ fn name_codecs(node: &mut Value) {
     }
 }
 
-fn zarr_error(path: &Path, variable: &str, reason: impl std::fmt::Display) -> Error {
+pub(super) fn zarr_error(path: &Path, variable: &str, reason: impl std::fmt::Display) -> Error {
     Error::Zarr { path: path.to_owned(), variable: variable.to_owned(), reason: reason.to_string() }
 }
 
 /// Shape of a compressed chunk: what was asked for, cut to the variable, at least one element.
-fn chunk_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
+pub(super) fn chunk_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
     shape
         .iter()
         .enumerate()
@@ -371,7 +392,7 @@ fn chunk_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
 }
 
 /// Shape of a file: a shard of whole chunks, or a chunk.
-fn file_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
+pub(super) fn file_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
     let chunk = chunk_shape(var, shape);
     let Some(shard) = &var.shard else { return chunk };
     (0..shape.len())
@@ -383,7 +404,7 @@ fn file_shape(var: &VarSpec, shape: &[u64]) -> Vec<u64> {
 }
 
 /// Indices of the files that a region touches, in C order.
-fn file_indices(start: &[u64], size: &[u64], unit: &[u64]) -> Vec<Vec<u64>> {
+pub(super) fn file_indices(start: &[u64], size: &[u64], unit: &[u64]) -> Vec<Vec<u64>> {
     let mut indices = vec![Vec::new()];
     for axis in 0..start.len() {
         let first = start[axis] / unit[axis];
