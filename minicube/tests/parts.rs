@@ -65,7 +65,7 @@ fn joined_parts_read_as_they_were_written() {
     let whole = whole.seal().unwrap();
     assert_eq!((read(&whole, 0), read(&whole, 1)), (values(0), values(1)));
     let bytes = |cube: &Cube| fs::read(cube.path().join("v/c/0/0/0/0")).unwrap();
-    assert_eq!(bytes(&cube), bytes(&whole), "the shard is the one that the Zarr library writes");
+    assert_eq!(bytes(&cube), bytes(&whole), "in one piece or in parts");
 }
 
 #[test]

@@ -2,15 +2,13 @@
 //! compressing again what is there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::Cube;
-use super::parts::{EMPTY, read_index};
+use super::shard::{ABSENT, Chunk, read_index, shard_file};
 use super::write::CubeWriter;
 use crate::Error;
-use crate::files::write_renamed;
 
 impl CubeWriter {
     /// Takes over a whole shard from an older store by a hard link, or a copy where links are not possible. False, and
@@ -75,24 +73,15 @@ impl CubeWriter {
             reason: "the index of the shard is damaged".to_owned(),
         };
         let places = read_index(&bytes, parts * chunks_a_part).ok_or_else(damaged)?;
-        let (mut sizes, mut chunks) = (Vec::new(), Vec::new());
-        for &(offset, size) in &places[part * chunks_a_part..(part + 1) * chunks_a_part] {
-            sizes.extend_from_slice(&size.to_le_bytes());
-            if size != EMPTY {
-                let (from, to) = (offset as usize, offset.saturating_add(size) as usize);
-                chunks.extend_from_slice(bytes.get(from..to).ok_or_else(damaged)?);
-            }
-        }
-        sizes.append(&mut chunks);
-        write_renamed(&self.part_path(var, shard, part), &sizes)?;
+        let chunk = |&(offset, size): &(u64, u64)| {
+            let range = offset as usize..offset.saturating_add(size) as usize;
+            if size == ABSENT { Some(None) } else { bytes.get(range).map(|bytes| Some(bytes.to_vec())) }
+        };
+        let chunks = places[part * chunks_a_part..(part + 1) * chunks_a_part].iter().map(chunk);
+        let chunks = chunks.collect::<Option<Vec<Chunk>>>().ok_or_else(damaged)?;
+        self.keep_part(var, shard, part, &chunks)?;
         Ok(true)
     }
-}
-
-/// The file of a shard: the default chunk keys of Zarr v3.
-pub(super) fn shard_file(store: &Path, var: &str, shard: &[u64]) -> PathBuf {
-    let folder = store.join(var).join("c");
-    shard.iter().fold(folder, |path, index| path.join(index.to_string()))
 }
 
 fn shard_shape(metadata: &Value) -> Option<Vec<usize>> {

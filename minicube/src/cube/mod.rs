@@ -5,6 +5,7 @@ mod check;
 mod codecs;
 mod parts;
 mod read;
+mod shard;
 mod spec;
 mod write;
 

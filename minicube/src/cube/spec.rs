@@ -60,8 +60,8 @@ pub trait Element: zarrs::array::ElementOwned + Copy + Send + Sync + 'static {
     const DTYPE: DType;
     /// The nearest value of this type; NaN stays NaN in floats.
     fn from_f64(value: f64) -> Self;
-    /// The values as little-endian bytes.
-    fn le_bytes(values: &[Self]) -> Vec<u8>;
+    /// Writes the values as little-endian bytes, of which there must be as many.
+    fn write_le(values: &[Self], bytes: &mut [u8]);
 }
 
 macro_rules! element {
@@ -73,8 +73,10 @@ macro_rules! element {
             fn from_f64(value: f64) -> Self {
                 value as $t
             }
-            fn le_bytes(values: &[Self]) -> Vec<u8> {
-                values.iter().flat_map(|value| value.to_le_bytes()).collect()
+            fn write_le(values: &[Self], bytes: &mut [u8]) {
+                for (bytes, value) in bytes.chunks_exact_mut(size_of::<$t>()).zip(values) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
             }
         }
     )*};

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayD, ArrayViewD, IxDyn, Slice};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use zarrs::array::{Array, ArrayBuilder, ArrayError, CodecOptions, data_type};
+use zarrs::array::{Array, ArrayBuilder, ArrayError, data_type};
 use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
 use zarrs::storage::StorageError;
 
 use super::codecs::codecs;
+use super::shard::{compress_chunks, shard_bytes, shard_file};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
-use crate::files::{list_files, partial_path, write_atomic};
+use crate::files::{list_files, partial_path, write_atomic, write_renamed};
 use crate::{Error, SCHEMA_VERSION};
 
 const PLAN_FILE: &str = ".plan";
@@ -305,6 +306,14 @@ impl CubeWriter {
             let i = axis.axis.index();
             Slice::from(from[i]..(from[i] + unit[i] as usize).min(axis.len))
         });
+        if var.shard.is_some() {
+            let chunk = chunk_shape(var, array.shape());
+            let failed = |error: &dyn std::fmt::Display| zarr_error(&self.path, &var.name, error);
+            let compressors = codecs(var, &chunk).map_err(|error| failed(&error))?;
+            let chunks = compress_chunks(var, (unit, &chunk), &compressors, &part).map_err(|e| failed(&e))?;
+            let bytes = shard_bytes(&chunks).map_err(|error| failed(&error))?;
+            return write_renamed(&shard_file(&self.partial, &var.name, index), &bytes);
+        }
         let full: Vec<usize> = unit.iter().map(|&len| len as usize).collect();
         let elements = if part.shape() == full {
             part.iter().copied().collect::<Vec<T>>()
@@ -313,9 +322,7 @@ impl CubeWriter {
             padded.slice_each_axis_mut(|axis| Slice::from(0..part.shape()[axis.axis.index()])).assign(&part);
             padded.into_raw_vec_and_offset().0
         };
-        // One thread per shard: with several, the order of the chunks inside a shard is a race.
-        let options = CodecOptions::default().with_concurrent_target(1);
-        array.store_chunk_opt(index, elements, &options).map_err(|error| self.unwritten(&var.name, error))
+        array.store_chunk(index, elements).map_err(|error| self.unwritten(&var.name, error))
     }
 
     /// Why something of a variable was not written: the system's reason where it is one, so that a full disk is told
