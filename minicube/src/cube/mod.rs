@@ -1,11 +1,13 @@
 //! Cube stores: Zarr v3 groups that are laid out first, filled region by region, checked and sealed.
 
 mod check;
+mod checksums;
 mod read;
 mod spec;
 mod write;
 
 pub use check::{Violation, check};
+pub use checksums::{check_files, content_hash};
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
 pub use write::{CubeWriter, is_sealed};

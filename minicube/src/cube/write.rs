@@ -15,6 +15,7 @@ use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
 use zarrs::storage::StorageError;
 
+use super::checksums::write_checksums;
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
 use crate::files::{list_files, partial_path, write_atomic};
 use crate::{Error, SCHEMA_VERSION};
@@ -128,8 +129,8 @@ impl CubeWriter {
         Ok(())
     }
 
-    /// Consolidates the metadata, checks the layout, marks the store sealed and gives it its name, in place of any
-    /// older store there.
+    /// Consolidates the metadata, checks the layout, marks the store sealed, lists the checksums of its files and gives it
+    /// its name, in place of any older store there.
     ///
     /// # Errors
     /// - [`Error::Violations`] if the store breaks its layout,
@@ -151,6 +152,7 @@ impl CubeWriter {
                 fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
             }
         }
+        write_checksums(&self.partial)?;
         sync_all(&self.partial)?;
         if self.path.exists() {
             fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;
