@@ -18,7 +18,10 @@ mod time;
 
 pub use bands::{SENTINEL2_NAMES, esa_name};
 pub use chrono::NaiveDate;
-pub use cube::{Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check, is_sealed};
+pub use cube::{
+    Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check, check_files,
+    content_hash, is_sealed,
+};
 pub use error::Error;
 pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic};
 pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};

@@ -62,12 +62,35 @@ pub fn location(
     }
 }
 
-/// A Level-1 store `35KMQ.zarr` in `dir`: 2 minicubes of 8 × 8 pixels, two years of scenes every 5 days of which a
-/// third is cloudy, bands whose reflectance follows the season, daily weather. Returns its path.
+/// What is odd about a tiny Level-1 store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Oddities {
+    /// This cube has no clear pixel in any scene.
+    pub all_cloud: Option<usize>,
+    /// The second scene has the date of the first.
+    pub twice: bool,
+    /// The first two scenes are not in the order of time.
+    pub out_of_order: bool,
+    /// The weather of the first ten days is infinite.
+    pub infinite: bool,
+    /// Both cubes lie on the same ground.
+    pub same_ground: bool,
+}
+
+/// A Level-1 store `35KMQ.zarr` in `dir`: 2 minicubes of 8 × 8 pixels, 10 km apart, two years of scenes every 5 days of
+/// which a third is cloudy, bands whose reflectance follows the season, daily weather. Returns its path.
 ///
 /// # Errors
 /// Those of [`CubeWriter`].
 pub fn tiny_level1(dir: &Path) -> Result<PathBuf, Error> {
+    odd_level1(dir, Oddities::default())
+}
+
+/// As [`tiny_level1`], but odd.
+///
+/// # Errors
+/// Those of [`CubeWriter`].
+pub fn odd_level1(dir: &Path, odd: Oddities) -> Result<PathBuf, Error> {
     let (cubes, scenes, days, size) = (2_usize, 146_usize, 730_usize, 8_usize);
     let first = NaiveDate::from_ymd_opt(2021, 1, 1).unwrap_or_default();
     let band_dims = ["minicube", "time", "y", "x"];
@@ -132,9 +155,17 @@ pub fn tiny_level1(dir: &Path) -> Result<PathBuf, Error> {
     writer.write_strings("id", &["35KMQ_1115".into(), "35KMQ_1215".into()])?;
     writer.write("lon", &[0], float(&[cubes], &|i| 27.0 + i[0] as f64).view())?;
     writer.write("lat", &[0], float(&[cubes], &|_| -20.0).view())?;
-    writer.write("xc", &[0, 0], float(&[cubes, size], &|i| 441_000.0 + 30.0 * i[1] as f64).view())?;
+    let apart = if odd.same_ground { 0.0 } else { 10_000.0 };
+    let east = |i: &[usize]| 441_000.0 + apart * i[0] as f64 + 30.0 * i[1] as f64;
+    writer.write("xc", &[0, 0], float(&[cubes, size], &east).view())?;
     writer.write("yc", &[0, 0], float(&[cubes, size], &|i| 7_700_000.0 - 30.0 * i[1] as f64).view())?;
-    let scene_days: Array1<i32> = (0..scenes).map(|i| date(i * 5)).collect();
+    let mut scene_days: Array1<i32> = (0..scenes).map(|i| date(i * 5)).collect();
+    if odd.twice {
+        scene_days[1] = scene_days[0];
+    }
+    if odd.out_of_order {
+        scene_days.swap(0, 1);
+    }
     writer.write("s2/time", &[0], scene_days.into_dyn().view())?;
     let ids: Vec<String> = (0..scenes).map(|i| format!("S2A_35KMQ_{i:03}_L2A")).collect();
     writer.write_strings("s2/scene_id", &ids)?;
@@ -145,7 +176,8 @@ pub fn tiny_level1(dir: &Path) -> Result<PathBuf, Error> {
         writer.write(&format!("{group}/time"), &[0], all.into_dyn().view())?;
     }
     let shape = [cubes, scenes, size, size];
-    let cloudy = |cube: usize, scene: usize| (scene * 7 + cube).is_multiple_of(3);
+    let cloudy =
+        |cube: usize, scene: usize| odd.all_cloud == Some(cube) || (scene * 7 + cube).is_multiple_of(3);
     for (band, base, swing) in
         [("blue", 500., -100.), ("green", 900., 0.), ("red", 900., -400.), ("nir08", 2500., 900.)]
     {
@@ -163,8 +195,9 @@ pub fn tiny_level1(dir: &Path) -> Result<PathBuf, Error> {
     for (name, mean, swing) in
         [("era5/t2m", 293.0, 8.0), ("era5/tp", 0.002, 0.002), ("era5/sp", 90_000.0, 500.0)]
     {
-        let series = float(&[days, 1, 1], &|i| mean + swing * (i[0] as f64 / 58.0).sin()).mapv(|v| v as f32);
-        writer.write(name, &[0; 3], series.view())?;
+        let value = |i: &[usize]| mean + swing * (i[0] as f64 / 58.0).sin();
+        let odd_value = |i: &[usize]| if odd.infinite && i[0] < 10 { f64::INFINITY } else { value(i) };
+        writer.write(name, &[0; 3], float(&[days, 1, 1], &odd_value).mapv(|v| v as f32).view())?;
     }
     let dem = Array3::from_shape_fn((cubes, size, size), |(c, y, x)| (1000 + c * 10 + y + x) as f32);
     writer.write("static/dem", &[0; 3], dem.into_dyn().view())?;

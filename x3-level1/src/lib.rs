@@ -14,6 +14,7 @@ mod ledger;
 mod netcdf_file;
 mod openeo;
 mod optical;
+mod pictures;
 mod plan;
 mod raster;
 mod report;

@@ -1,21 +1,42 @@
 //! The report page: what each tile's store holds, seen.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minicube::report::{LinePlot, Ramp, Report, Series, Style, lines, raster, strip};
+use minicube::report::{LinePlot, Month, Report, Series, Style, calendar, lines, month_of};
 use minicube::run::human_bytes;
-use minicube::terrain::GEOMORPHONS;
 use minicube::{Cube, from_cf_day};
-use ndarray::{Array2, ArrayView2, Axis, Ix2, Ix3, s};
+use ndarray::Axis;
+use serde_json::Value;
 
 use crate::Error;
+use crate::pictures::{clearest, quicklooks, static_layers};
 use crate::run::folder_bytes;
 
-/// Frames in a strip of quicklooks.
-const FRAMES: usize = 8;
+/// Minicubes that get a row each in the calendar.
+const MOST_ROWS: usize = 24;
 
-/// Small cubes are drawn with larger pixels, until a frame is about this wide.
-const FRAME_PX: usize = 96;
+/// Gaps that are listed.
+const MOST_GAPS: usize = 50;
+
+/// Number of scene classes.
+const CLASSES: usize = 12;
+
+/// Names of the scene classes of Sen2Cor.
+const SCL_NAMES: [&str; CLASSES] = [
+    "0 no data",
+    "1 saturated or defective",
+    "2 dark area",
+    "3 cloud shadow",
+    "4 vegetation",
+    "5 not vegetated",
+    "6 water",
+    "7 unclassified",
+    "8 cloud, medium probability",
+    "9 cloud, high probability",
+    "10 thin cirrus",
+    "11 snow or ice",
+];
 
 /// Classes that show the ground: dark area, vegetation, soil, water, unclassified, snow.
 const CLEAR: [u8; 6] = [2, 4, 5, 6, 7, 11];
@@ -39,8 +60,10 @@ fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
     let cube = Cube::open(path, "level1")?;
     let days = cube.read::<i32>("s2/time")?.into_raw_vec_and_offset().0;
     let ids = cube.read_strings("id")?;
-    let shares = clear_shares(&cube, ids.len(), days.len())?;
+    let counts = class_counts(&cube, ids.len(), days.len())?;
+    let shares: Vec<Vec<f64>> = counts.iter().map(|frame| frame.iter().map(clear_share).collect()).collect();
     let mean_share: Vec<f64> = shares.iter().map(|frame| mean(frame)).collect();
+    let gaps = cube.attrs().get("gaps").and_then(Value::as_array).cloned().unwrap_or_default();
     let tile = cube.attr_str("tile")?.to_owned();
     let mut page = page.section(&format!("Tile {tile}")).text(&format!(
         "{} minicubes of {} × {} px of {} m, {} acquisitions, {} on disk; {} gaps.",
@@ -50,8 +73,9 @@ fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
         cube.attr_f64("resolution_m")?,
         days.len(),
         human_bytes(folder_bytes(path)),
-        cube.attrs().get("gaps").and_then(|gaps| gaps.as_array()).map_or(0, Vec::len),
+        gaps.len(),
     ));
+    page = availability(page, &tile, &ids, &days, &counts);
     page = page.svg(
         "Share of pixels that show the ground (SCL 2, 4, 5, 6, 7, 11), mean over the minicubes.",
         &lines(&LinePlot {
@@ -72,120 +96,86 @@ fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
         page = static_layers(page, &cube, id)?;
     }
     page = weather(page, &cube)?;
+    page = gap_table(page, &gaps);
     scene_table(page, &cube, &days, &mean_share)
 }
 
-/// `[time][cube]`: share of clear pixels among all pixels.
-fn clear_shares(cube: &Cube, cubes: usize, scenes: usize) -> Result<Vec<Vec<f64>>, Error> {
+/// `[time][cube][class]`: pixels of each scene class.
+fn class_counts(cube: &Cube, cubes: usize, scenes: usize) -> Result<Vec<Vec<[u32; CLASSES]>>, Error> {
     let shape = cube.shape("s2/scl")?;
-    let mut shares = vec![Vec::with_capacity(cubes); scenes];
+    let mut counts = vec![Vec::with_capacity(cubes); scenes];
     for m in 0..cubes as u64 {
         let scl = cube.read_region::<u8>("s2/scl", &[m, 0, 0, 0], &[1, shape[1], shape[2], shape[3]])?;
-        for (frame, shares) in scl.index_axis(Axis(0), 0).axis_iter(Axis(0)).zip(&mut shares) {
-            let clear = frame.iter().filter(|class| CLEAR.contains(class)).count();
-            shares.push(clear as f64 / frame.len().max(1) as f64);
+        for (frame, counts) in scl.index_axis(Axis(0), 0).axis_iter(Axis(0)).zip(&mut counts) {
+            let mut of_frame = [0; CLASSES];
+            frame.iter().for_each(|&class| of_frame[usize::from(class).min(CLASSES - 1)] += 1);
+            counts.push(of_frame);
         }
     }
-    Ok(shares)
+    Ok(counts)
 }
 
-/// The clearest frame of each of some equal parts of the series, ascending.
-fn clearest(shares: &[f64]) -> Vec<usize> {
-    let part = shares.len().div_ceil(FRAMES).max(1);
-    let best = |start: usize| {
-        let end = (start + part).min(shares.len());
-        (start..end).max_by(|&a, &b| shares[a].total_cmp(&shares[b]).then(b.cmp(&a)))
+/// Share of the pixels that show the ground.
+fn clear_share(counts: &[u32; CLASSES]) -> f64 {
+    let clear: u32 = CLEAR.iter().map(|&class| counts[usize::from(class)]).sum();
+    f64::from(clear) / f64::from(counts.iter().sum::<u32>().max(1))
+}
+
+/// What there is in each month: clear pixels by minicube (by tile where there are many), scene classes over all.
+fn availability(
+    page: Report,
+    tile: &str,
+    ids: &[String],
+    days: &[i32],
+    counts: &[Vec<[u32; CLASSES]>],
+) -> Report {
+    let mut clear: BTreeMap<usize, BTreeMap<Month, (f64, f64)>> = BTreeMap::new();
+    let mut classes: BTreeMap<Month, [u64; CLASSES]> = BTreeMap::new();
+    for (&day, cubes) in days.iter().zip(counts) {
+        let month = month_of(day);
+        for (m, counts) in cubes.iter().enumerate() {
+            let row = if ids.len() <= MOST_ROWS { m } else { 0 };
+            let sums = clear.entry(row).or_default().entry(month).or_default();
+            *sums = (sums.0 + clear_share(counts), sums.1 + 1.0);
+            let all = classes.entry(month).or_default();
+            all.iter_mut().zip(counts).for_each(|(all, &count)| *all += u64::from(count));
+        }
+    }
+    let name = |row: usize| if ids.len() <= MOST_ROWS { ids[row].clone() } else { tile.to_owned() };
+    let share = |(&month, &(sum, count)): (&Month, &(f64, f64))| (month, sum / count);
+    let rows: Vec<(String, BTreeMap<Month, f64>)> =
+        clear.iter().map(|(&row, months)| (name(row), months.iter().map(share).collect())).collect();
+    let of_class = |class: usize| {
+        let share = |all: &[u64; CLASSES]| all[class] as f64 / all.iter().sum::<u64>().max(1) as f64;
+        (SCL_NAMES[class].to_owned(), classes.iter().map(|(&month, all)| (month, share(all))).collect())
     };
-    (0..shares.len()).step_by(part).filter_map(best).collect()
+    let by_class: Vec<(String, BTreeMap<Month, f64>)> = (0..CLASSES).map(of_class).collect();
+    page.svg(
+        "Share of pixels that show the ground (SCL 2, 4, 5, 6, 7, 11), mean over the acquisitions of the month.",
+        &calendar("Clear pixels by month", "clear", &rows),
+    )
+    .svg(
+        "Share of each scene class (SCL) among all pixels of all minicubes and acquisitions of the month.",
+        &calendar("Scene classes by month", "of the pixels", &by_class),
+    )
 }
 
-fn quicklooks(page: Report, cube: &Cube, id: &str, days: &[i32], frames: &[usize]) -> Result<Report, Error> {
-    let dates: Vec<String> = frames.iter().map(|&t| from_cf_day(days[t]).to_string()).collect();
-    let dates = dates.join(", ");
-    let read = |asset: &str| -> Result<Vec<Array2<f32>>, Error> {
-        let size = cube.shape(&format!("s2/{asset}"))?;
-        frames
-            .iter()
-            .map(|&t| {
-                let frame =
-                    cube.read_f32(&format!("s2/{asset}"), &[0, t as u64, 0, 0], &[1, 1, size[2], size[3]])?;
-                let frame = frame.index_axis_move(Axis(0), 0).index_axis_move(Axis(0), 0);
-                let frame =
-                    frame.into_dimensionality::<Ix2>().map_err(|e| Error::variable(cube.path(), asset, e))?;
-                Ok(enlarged(frame.view()))
-            })
-            .collect()
+fn gap_table(page: Report, gaps: &[Value]) -> Report {
+    if gaps.is_empty() {
+        return page.text("No gaps: every block under a minicube was fetched, or the ledger says why not.");
+    }
+    let text = |gap: &Value, key: &str| gap[key].as_str().unwrap_or_default().to_owned();
+    let row = |gap: &Value| {
+        let cubes = gap["cubes"].as_array().map_or(0, Vec::len);
+        vec![text(gap, "scene"), text(gap, "asset"), cubes.to_string(), text(gap, "reason")]
     };
-    let mut page = page;
-    if ["red", "green", "blue"].iter().all(|asset| cube.has(&format!("s2/{asset}"))) {
-        let (width, height, rgb) = true_colour(&read("red")?, &read("green")?, &read("blue")?);
-        page = page.png(
-            &format!("{id} in true colour, the clearest acquisitions: {dates}."),
-            width,
-            height,
-            &rgb,
-        );
-    }
-    let infrared = ["nir", "nir08"].into_iter().find(|asset| cube.has(&format!("s2/{asset}")));
-    if let Some(infrared) = infrared.filter(|_| cube.has("s2/red")) {
-        let (nir, red) = (read(infrared)?, read("red")?);
-        let ndvi: Vec<Array2<f32>> = nir.iter().zip(&red).map(|(n, r)| (n - r) / (n + r)).collect();
-        let views: Vec<ArrayView2<'_, f32>> = ndvi.iter().map(|layer| layer.view()).collect();
-        let (width, height, rgb) = strip(&views, Ramp::Greens, (0.0, 0.9));
-        page =
-            page.png(&format!("{id}, NDVI from 0 (brown) to 0.9 (green), same dates."), width, height, &rgb);
-    }
-    Ok(page)
-}
-
-/// Each pixel as a square of several.
-fn enlarged(layer: ArrayView2<'_, f32>) -> Array2<f32> {
-    let factor = (FRAME_PX / layer.ncols().max(1)).max(1);
-    Array2::from_shape_fn((layer.nrows() * factor, layer.ncols() * factor), |(y, x)| {
-        layer[[y / factor, x / factor]]
-    })
-}
-
-/// Frames side by side; reflectance 0 to 0.3 becomes black to full colour, no data light grey.
-fn true_colour(red: &[Array2<f32>], green: &[Array2<f32>], blue: &[Array2<f32>]) -> (usize, usize, Vec<u8>) {
-    let strips = [red, green, blue].map(|band| {
-        let views: Vec<ArrayView2<'_, f32>> = band.iter().map(|layer| layer.view()).collect();
-        strip(&views, Ramp::Gray, (0.0, 0.3))
-    });
-    let (width, height, _) = strips[0];
-    // A grey ramp has three equal bytes a pixel: one of them is the channel.
-    let rgb = (0..width * height).flat_map(|i| [0, 1, 2].map(|channel| strips[channel].2[3 * i])).collect();
-    (width, height, rgb)
-}
-
-fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
-    let mut page = page;
-    let forms: Vec<String> =
-        (1..).zip(GEOMORPHONS).map(|(code, form): (u8, &str)| format!("{code} {form}")).collect();
-    let forms = format!("landform ({})", forms.join(", "));
-    for (name, what, ramp) in [
-        ("static/dem", "elevation (m)", Ramp::Viridis),
-        ("static/slope", "slope (degrees)", Ramp::Viridis),
-        ("static/landcover", "land-cover class", Ramp::Viridis),
-        ("static/geomorphon", forms.as_str(), Ramp::Viridis),
-    ] {
-        if !cube.has(name) {
-            continue;
-        }
-        let shape = cube.shape(name)?;
-        let layer = cube.read_f32(name, &[0, 0, 0], &[1, shape[1], shape[2]])?;
-        let layer = layer.into_dimensionality::<Ix3>().map_err(|e| Error::variable(cube.path(), name, e))?;
-        let layer = layer.slice(s![0, .., ..]);
-        let finite = || layer.iter().copied().filter(|value| value.is_finite());
-        let (low, high) = finite().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        if low > high {
-            page = page.text(&format!("{name} of {id} has no data."));
-            continue;
-        }
-        let (width, height, rgb) = raster(enlarged(layer).view(), ramp, (low, high.max(low + 1e-3)));
-        page = page.png(&format!("{id}, {what} from {low:.0} to {high:.0}."), width, height, &rgb);
-    }
-    Ok(page)
+    let shown = gaps.iter().take(MOST_GAPS).map(row).collect();
+    page.text(&format!(
+        "{} gaps, {} of them here. They read as no data.",
+        gaps.len(),
+        gaps.len().min(MOST_GAPS)
+    ))
+    .table(&["gap in", "asset", "minicubes", "reason"], shown)
 }
 
 /// One plot a daily variable: the tile's slice of ERA5, the mean over the cubes of SMAP.
@@ -246,18 +236,12 @@ fn mean(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    /// Of ten pixels two are vegetation, one is snow, three are cloud and four have no data.
     #[test]
-    fn the_clearest_frame_of_each_part() {
-        let shares: Vec<f64> = (0..16).map(|i| if i % 2 == 0 { 0.9 } else { 0.1 }).collect();
-        assert_eq!(clearest(&shares), [0, 2, 4, 6, 8, 10, 12, 14]);
-        assert_eq!(clearest(&[0.2, 0.2]), [0, 1]);
-        assert!(clearest(&[]).is_empty());
-    }
-
-    #[test]
-    fn true_colour_keeps_the_channels_apart() {
-        let full = || vec![Array2::from_elem((1, 1), 0.3f32)];
-        let none = || vec![Array2::from_elem((1, 1), 0.0f32)];
-        assert_eq!(true_colour(&full(), &none(), &full()).2, [255, 0, 255]);
+    fn what_shows_the_ground_is_clear() {
+        let mut counts = [0; CLASSES];
+        (counts[0], counts[4], counts[9], counts[11]) = (4, 2, 3, 1);
+        assert!((clear_share(&counts) - 0.3).abs() < 1e-12);
+        assert_eq!(clear_share(&[0; CLASSES]), 0.0);
     }
 }

@@ -1,9 +1,9 @@
-//! Reads the stores back: layout, plan, every chunk, and values that physics allows.
+//! Reads the stores back: every file as it was sealed, layout, plan, every chunk, and values that physics allows.
 
 use std::path::Path;
 
 use minicube::run::{Ctx, Failure, Finish};
-use minicube::{Cube, check, is_sealed, plan_hash};
+use minicube::{Cube, check, check_files, is_sealed, plan_hash};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -45,9 +45,17 @@ pub(crate) fn verify_stores(stores: &[(std::path::PathBuf, Option<&str>)]) -> Fi
     if bad == 0 { Finish::text_only(text) } else { Finish::with_gaps(text) }
 }
 
-/// What is wrong with a store; reads all of it.
+/// What is wrong with a store; reads all of it. A file that is damaged may be unreadable as well: both are told.
 fn store_problems(path: &Path) -> Result<Vec<String>, Error> {
-    let mut problems: Vec<String> = check(path, "level1")?.iter().map(ToString::to_string).collect();
+    let mut violations = check_files(path)?;
+    violations.extend(check(path, "level1")?);
+    let mut problems: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    problems.extend(content_problems(path).unwrap_or_else(|error| vec![error.to_string()]));
+    Ok(problems)
+}
+
+fn content_problems(path: &Path) -> Result<Vec<String>, Error> {
+    let mut problems = Vec::new();
     let cube = Cube::open(path, "level1")?;
     let times = cube.read::<i32>("s2/time")?;
     if !times.iter().is_sorted() {

@@ -138,6 +138,35 @@ fn a_tiny_tree_becomes_the_numbers_worked_out_by_hand() {
 }
 
 #[test]
+fn whatever_is_changed_in_a_store_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let config = project(dir.path(), "");
+    assert!(run(&config).status.success());
+    let store = dir.path().join("data/level1/35KMQ.zarr");
+    let shard = store.join("s2/red/c/1/0/0/0");
+    let (whole, metadata) = (fs::read(&shard).unwrap(), fs::read_to_string(store.join("zarr.json")).unwrap());
+    let finds = |problem: &str| {
+        let output = act("verify", &config, &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(text(&output).contains(problem), "expected `{problem}` in {}", text(&output));
+    };
+    for at in [0, whole.len() / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&shard, bytes).unwrap();
+        finds("s2/red/c/1/0/0/0: is not as sealed");
+    }
+    fs::remove_file(&shard).unwrap();
+    finds("s2/red/c/1/0/0/0: is missing: it would read as fill");
+    fs::write(&shard, whole).unwrap();
+    fs::write(store.join("zarr.json"), metadata.replacen("35KMQ", "35KMR", 1)).unwrap();
+    finds("zarr.json: is not as sealed");
+    fs::write(store.join("zarr.json"), metadata).unwrap();
+    assert!(act("verify", &config, &[]).status.success());
+}
+
+#[test]
 fn blocks_that_the_ledger_does_not_explain_are_gaps() {
     let dir = tempfile::tempdir().unwrap();
     raw_tree(dir.path());

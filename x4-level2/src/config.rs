@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Extrapolate, STATISTICS, Screen, Statistic};
+use crate::{Extrapolate, STATISTICS, Screen, SplitMode, SplitYears, Statistic};
 
 /// The `[level2]` section.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +19,12 @@ pub struct Config {
     pub samples_per_cube: usize,
     /// Steps that a forecaster may see; a suggestion that is stored with the samples.
     pub context_steps: usize,
+    /// What keeps the splits apart: by default `both` where years of the splits are known, else `spatial`.
+    pub split: Option<SplitMode>,
+    /// Years of the splits; by default those that the location table notes.
+    pub temporal_split: Option<SplitYears>,
+    /// Cubes of different splits must be farther apart than this (m).
+    pub split_buffer_m: f64,
     /// Classes of the scene classification that count as a valid view of the ground.
     pub scl_clear: Vec<u8>,
     /// Pixels by which clouds and their shadows grow before masking.
@@ -64,6 +70,9 @@ impl Default for Config {
             step_days: 10,
             samples_per_cube: 1,
             context_steps: 9,
+            split: None,
+            temporal_split: None,
+            split_buffer_m: 0.0,
             scl_clear: vec![4, 5, 6, 7],
             dilate_px: 0,
             screen: Screen::default(),

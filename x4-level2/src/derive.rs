@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use chrono::Datelike;
 use minicube::{CubeWriter, DType, from_cf_day};
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -13,6 +14,7 @@ use serde_json::Map;
 use crate::leave_out::{LeftOut, leave_out, trial_pixels};
 use crate::level1::{DailySeries, Level1, Observations, Static};
 use crate::plan::{CubeRef, Unit};
+use crate::seasonal::Seasonal;
 use crate::settings::Settings;
 use crate::starts::draw_starts;
 use crate::store::{
@@ -22,6 +24,19 @@ use crate::store::{
 use crate::weather::step_statistics;
 use crate::{Error, FillPlan, LANES, Method, Steps, usable_steps};
 
+/// What a store is derived from.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    /// The Level-1 store.
+    pub(crate) path: &'a Path,
+    /// Its cubes that count.
+    pub(crate) cubes: &'a [CubeRef],
+    /// First and last year of the samples and of every observation that they are made from.
+    pub(crate) years: Option<[i32; 2]>,
+    /// First and last year of the pixels' climatology.
+    pub(crate) climatology: Option<[i32; 2]>,
+}
+
 /// Where the samples of a unit begin.
 struct Draw<'a> {
     cube: &'a CubeRef,
@@ -30,7 +45,9 @@ struct Draw<'a> {
     windows: Vec<Steps>,
 }
 
-/// Derives the samples of `cubes` and seals them as one store. A store that a kill interrupted is gone on with.
+/// Derives the samples of the cubes and seals them as one store. A store that a kill interrupted is gone on with.
+///
+/// Where the samples have years, no observation of another year counts: not for the filling at their ends either.
 ///
 /// Memory: per thread one cube of Level 1 as stored and the samples' maps of one cube.
 ///
@@ -38,19 +55,26 @@ struct Draw<'a> {
 /// [`Error::ShortSeries`] if the acquisitions do not cover a sample, [`Error::Shared`] if a store cannot be read or
 /// written.
 pub(crate) fn derive_tile(
-    path: &Path,
-    cubes: &[CubeRef],
+    input: Input<'_>,
     unit: &Unit,
     settings: &Settings,
     folder: &Path,
 ) -> Result<(), Error> {
-    let level1 = Level1::open(path)?;
-    let draws = draw(&level1, path, cubes, settings)?;
+    let mut level1 = Level1::open(input.path)?;
+    if let Some(years) = input.years {
+        level1 = level1.within(years);
+    }
+    let seasonal = input.climatology.map(|years| Seasonal::open(input.path, years, settings)).transpose()?;
+    let draws = draw(&level1, &input, settings)?;
     let samples = samples(&level1, &draws)?;
-    let series = cubes.iter().map(|cube| level1.daily(cube.index)).collect::<Result<Vec<_>, _>>()?;
+    let series = input.cubes.iter().map(|cube| level1.daily(cube.index)).collect::<Result<Vec<_>, _>>()?;
     let statics = level1.statics();
     let layout = layout(&level1, &samples, &series, &statics, unit, settings);
-    let writer = CubeWriter::create(&unit.path(folder), &layout.spec(), &unit.hash(settings))?;
+    let mut spec = layout.spec();
+    if let Some(seasonal) = &seasonal {
+        spec = seasonal.extend(spec, level1.size, settings);
+    }
+    let writer = CubeWriter::create(&unit.path(folder), &spec, &unit.hash(settings))?;
 
     if !writer.is_done("coordinates") {
         write_coordinates(&writer, &samples)?;
@@ -58,25 +82,30 @@ pub(crate) fn derive_tile(
         layout.write_leave_out_axes(&writer)?;
         writer.mark_done("coordinates")?;
     }
-    draws
-        .par_iter()
-        .try_for_each(|draw| derive_cube(&level1, draw, &samples, &statics, &writer, settings))?;
+    let work = Work { level1: &level1, seasonal: seasonal.as_ref(), samples: &samples, statics: &statics };
+    draws.par_iter().try_for_each(|draw| derive_cube(&work, draw, &writer, settings))?;
     writer.seal()?;
     Ok(())
 }
 
-fn draw<'a>(
-    level1: &Level1,
-    path: &Path,
-    cubes: &'a [CubeRef],
-    settings: &Settings,
-) -> Result<Vec<Draw<'a>>, Error> {
-    let usable = usable_steps(settings.years, &level1.days, settings.step_days, settings.steps);
+/// What the cubes of a store have in common.
+struct Work<'a> {
+    level1: &'a Level1,
+    seasonal: Option<&'a Seasonal>,
+    samples: &'a [Sample],
+    statics: &'a [(String, DType, Map<String, serde_json::Value>)],
+}
+
+fn draw<'a>(level1: &Level1, input: &Input<'a>, settings: &Settings) -> Result<Vec<Draw<'a>>, Error> {
+    let (first, last) = settings.days_of(input.years);
+    let usable = usable_steps((first, last), &level1.days, settings.step_days, settings.steps);
     let wanted = settings.steps + settings.samples_per_cube - 1;
     if usable.len < wanted {
         return Err(Error::ShortSeries {
-            path: path.to_owned(),
+            path: input.path.to_owned(),
             expected: wanted,
+            first: first.year(),
+            last: last.year(),
             found: usable.len,
             step_days: settings.step_days,
         });
@@ -87,7 +116,7 @@ fn draw<'a>(
             .map(|start| usable.window(start, settings.steps))
             .collect()
     };
-    let draws = cubes.iter().enumerate();
+    let draws = input.cubes.iter().enumerate();
     Ok(draws
         .map(|(i, cube)| Draw { cube, first: i * settings.samples_per_cube, windows: windows(cube) })
         .collect())
@@ -187,19 +216,19 @@ fn write_series(
 
 /// Masks, fills and writes the samples of one cube that are not written yet.
 fn derive_cube(
-    level1: &Level1,
+    work: &Work<'_>,
     draw: &Draw<'_>,
-    samples: &[Sample],
-    statics: &[(String, DType, Map<String, serde_json::Value>)],
     writer: &CubeWriter,
     settings: &Settings,
 ) -> Result<(), Error> {
+    let Work { level1, seasonal, samples, statics } = *work;
     let pending: Vec<usize> = (draw.first..draw.first + draw.windows.len())
         .filter(|&sample| !writer.is_done(&samples[sample].id))
         .collect();
     if pending.is_empty() {
         return Ok(());
     }
+    let seasons = seasonal.map(|seasonal| seasonal.of_cube(draw.cube.index, settings)).transpose()?;
     let names: Vec<String> = settings.bands.iter().map(|(name, _)| name.clone()).collect();
     let observations = level1.observations(draw.cube.index, settings)?;
     let left_out =
@@ -217,6 +246,9 @@ fn derive_cube(
                 Static::Classes(values) => write_static(writer, name, sample, values.view())?,
                 Static::Numbers(values) => write_static(writer, name, sample, values.view())?,
             }
+        }
+        if let (Some(seasonal), Some(seasons)) = (seasonal, &seasons) {
+            seasonal.write(writer, sample, &samples[sample].steps, seasons, level1.size)?;
         }
         if let Some(left_out) = &left_out {
             write_left_out(writer, sample, left_out)?;

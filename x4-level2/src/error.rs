@@ -44,16 +44,33 @@ pub enum Error {
         what: &'static str,
     },
     /// The acquisitions do not cover a sample.
-    #[error("{path}: expected at least {expected} steps of {step_days} days, found {found}", path = path.display())]
+    #[error(
+        "{path}: expected at least {expected} steps of {step_days} days in {first} to {last}, found {found}",
+        path = path.display()
+    )]
     ShortSeries {
         /// The Level-1 store.
         path: PathBuf,
         /// Steps of a sample.
         expected: usize,
-        /// Steps that acquisitions cover within the project's years.
+        /// First of the years that count: those of the project, or of the split.
+        first: i32,
+        /// Last of them.
+        last: i32,
+        /// Steps that acquisitions cover within them.
         found: usize,
         /// Days in a step.
         step_days: i32,
+    },
+    /// Cubes of different splits show the same ground.
+    #[error(
+        "leakage: {count} pairs of cubes of different splits share ground or are too near, the first: {first}"
+    )]
+    Leakage {
+        /// How many pairs.
+        count: usize,
+        /// The first of them.
+        first: String,
     },
     /// A cube of a Level-1 store is not in the location table.
     #[error("{path}: location {id} is not in {table}", path = path.display(), table = table.display())]
@@ -114,6 +131,9 @@ impl Error {
             Error::Setting { key: "nir", .. } => {
                 "nir = \"nir08\" is B8A (20 m), nir = \"nir\" is B08 (10 m): take the one that Level 1 has".into()
             }
+            Error::Setting { key: "temporal_split", .. } => {
+                "for example temporal_split = { train = [2017, 2019], test = [2020, 2021] }".into()
+            }
             Error::Setting { .. } => "the keys and their defaults are listed in x4-level2/README.md".into(),
             Error::Formula { .. } => {
                 "formulas are made of bands (others than blue, green, red, nir come with extra_bands), numbers, \
@@ -125,10 +145,20 @@ impl Error {
             }
             Error::NoInput { .. } => "give files or folders in [level2.import] input, or with --input".into(),
             Error::ShortSeries { .. } => {
-                "lower [level2] steps, or fetch more years: [project] years must cover the acquisitions".into()
+                "lower [level2] steps, or fetch more years: [project] years must cover the acquisitions, and a split's years \
+                 its samples"
+                    .into()
+            }
+            Error::Leakage { .. } => {
+                "draw the locations again with a [sampler.split] buffer_km, lower [level2] split_buffer_m, or separate the \
+                 splits in time with split = \"temporal\""
+                    .into()
             }
             Error::UnknownLocation { .. } => {
                 "the location table was made again since Level 1: run x2-downloader and x3-level1 again".into()
+            }
+            Error::Variable { variable, .. } if variable == "s2/time" => {
+                "x3-level1 sorts acquisitions by date: delete the store and run it again".into()
             }
             Error::Variable { .. } => {
                 "the layout that is expected is described in x4-level2/README.md; is [level2] or `format` right?".into()

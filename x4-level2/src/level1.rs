@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use minicube::{Cube, DType, Epsg};
+use chrono::Datelike;
+use minicube::{Bounds, Cube, DType, Epsg, from_cf_day};
 use ndarray::{Array2, ArrayD, Ix3};
 use serde_json::{Map, Value};
 
@@ -21,8 +22,10 @@ pub(crate) struct Level1 {
     cube: Cube,
     /// Location ids, in the order of the store.
     pub(crate) ids: Vec<String>,
-    /// Dates of the acquisitions (CF days), ascending.
+    /// Dates of the acquisitions (CF days), ascending; several may share a day.
     pub(crate) days: Vec<i32>,
+    /// Place of the first of them in the store.
+    first: usize,
     /// Rows and columns of a cube.
     pub(crate) size: (usize, usize),
     /// Projection of the tile.
@@ -71,14 +74,34 @@ impl Level1 {
     /// Opens the store.
     ///
     /// # Errors
-    /// [`Error::Shared`] if it cannot be read, is of another schema or lacks its coordinates.
+    /// [`Error::Shared`] if it cannot be read, is unsealed, of another schema or lacks its coordinates, [`Error::Variable`]
+    /// if its acquisitions are not in the order of time.
     pub(crate) fn open(path: &Path) -> Result<Level1, Error> {
         let cube = Cube::open(path, "level1")?;
         let ids = cube.read_strings("id")?;
         let days = cube.read::<i32>("s2/time")?.into_raw_vec_and_offset().0;
+        if let Some(pair) = days.windows(2).find(|pair| pair[0] > pair[1]) {
+            return Err(Error::Variable {
+                path: path.to_owned(),
+                variable: "s2/time".to_owned(),
+                expected: "dates in the order of time".to_owned(),
+                found: format!("{} before {}", from_cf_day(pair[0]), from_cf_day(pair[1])),
+            });
+        }
         let size = (cube.dim("s2/y")? as usize, cube.dim("s2/x")? as usize);
         let epsg = Epsg(cube.attr_f64("epsg")? as u32);
-        Ok(Level1 { cube, ids, days, size, epsg })
+        Ok(Level1 { cube, ids, days, first: 0, size, epsg })
+    }
+
+    /// The same store with the acquisitions of some years only, both inclusive.
+    #[must_use]
+    pub(crate) fn within(mut self, [first, last]: [i32; 2]) -> Level1 {
+        let year = |day: &i32| from_cf_day(*day).year();
+        let from = self.days.partition_point(|day| year(day) < first);
+        let to = self.days.partition_point(|day| year(day) <= last);
+        self.days = self.days[from..to].to_vec();
+        self.first += from;
+        self
     }
 
     /// The tile's id.
@@ -125,13 +148,22 @@ impl Level1 {
         Ok((read("xc")?, read("yc")?))
     }
 
+    /// Outer edges of the cubes' pixels, in the projection of the tile.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] if they cannot be read.
+    pub(crate) fn bounds(&self) -> Result<Vec<Bounds>, Error> {
+        let (xc, yc) = self.pixel_centres()?;
+        Ok(xc.outer_iter().zip(yc.outer_iter()).map(|(x, y)| outer_edges(&x.to_vec(), &y.to_vec())).collect())
+    }
+
     /// Reads all observations of cube `index`, masked as the settings say.
     ///
     /// # Errors
     /// [`Error::Shared`] if they cannot be read, [`Error::Variable`] if a band has another shape than the store.
     pub(crate) fn observations(&self, index: usize, settings: &Settings) -> Result<Observations, Error> {
         let (rows, cols) = self.size;
-        let start = [index as u64, 0, 0, 0];
+        let start = [index as u64, self.first as u64, 0, 0];
         let shape = [1, self.days.len() as u64, rows as u64, cols as u64];
         let scl = self.cube.read_region::<u8>("s2/scl", &start, &shape)?;
         let scl = scl.index_axis_move(ndarray::Axis(0), 0).into_dimensionality::<Ix3>();
@@ -257,6 +289,18 @@ impl Level1 {
             found: format!("{found:?}"),
         }
     }
+}
+
+/// Outer edges of pixels whose centres are given, evenly spaced.
+#[must_use]
+pub(crate) fn outer_edges(xc: &[f64], yc: &[f64]) -> Bounds {
+    let range = |centres: &[f64]| {
+        let fold = centres.iter().fold((f64::MAX, f64::MIN), |(low, high), &v| (low.min(v), high.max(v)));
+        let half = (fold.1 - fold.0) / (2.0 * (centres.len().max(2) - 1) as f64);
+        (fold.0 - half, fold.1 + half)
+    };
+    let ((x_min, x_max), (y_min, y_max)) = (range(xc), range(yc));
+    Bounds { x_min, y_min, x_max, y_max }
 }
 
 impl Band {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod clear;
+mod climatology;
 mod config;
 mod derive;
 mod error;
@@ -9,13 +10,17 @@ mod fill;
 mod fill_errors;
 mod import;
 mod index;
+mod leakage;
 mod leave_out;
 mod level1;
 mod normalise;
 mod plan;
 mod report;
 mod run;
+mod sample_page;
 mod screen;
+mod seasonal;
+mod separation;
 mod settings;
 mod splits;
 mod starts;
@@ -26,17 +31,21 @@ mod verify;
 mod weather;
 
 pub use clear::clear_pixels;
+pub use climatology::{ClassMean, class_climatology};
 pub use config::{Config, Fill, Format, Harmonic, Import, Rbf, SplitRule, Whittaker};
 pub use error::Error;
 pub use expression::{Expression, FUNCTIONS, Flaw};
 pub use fill::{Extrapolate, FillPlan, Filled, LANES, Method, NONE_FOLLOWS};
 pub use import::{ImportCube, ImportUnit};
 pub use index::{Index, NAMED, NDVI_EPSILON, kndvi, ndvi};
+pub use leakage::{Ground, leaks};
 pub use leave_out::{LeftOut, leave_out, trial_pixels};
 pub use normalise::{Statistics, statistics};
 pub use plan::{CubeRef, Plan, Source, Unit};
 pub use run::run;
 pub use screen::{NEIGHBOURS, Screen, Seen};
+pub use seasonal::seasonal_mean;
+pub use separation::{Separation, SplitMode, SplitYears};
 pub use settings::Settings;
 pub use splits::{SplitRow, split_rows};
 pub use starts::draw_starts;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{self, Failure, Project};
-use minicube::{Location, LocationTable, Split, plan_hash, sha256_file};
+use minicube::{Location, LocationTable, Split, content_hash, plan_hash, to_cf_day};
 use serde::Serialize;
 
 use crate::import::{ImportUnit, plan_import};
+use crate::leakage::{Ground, leaks};
 use crate::level1::Level1;
+use crate::separation::{Separation, SplitMode, separation};
 use crate::settings::{Settings, settings};
 use crate::{Config, Error, Format};
 
@@ -19,6 +21,8 @@ pub struct Plan {
     pub settings: Settings,
     /// One entry a store to be made, in a fixed order.
     pub units: Vec<Unit>,
+    /// What keeps the splits apart.
+    pub separation: Separation,
     /// Inputs that cannot be used, with the reason.
     pub unusable: Vec<(String, String)>,
     /// The output folder, `<dir>/level2`.
@@ -48,10 +52,14 @@ pub enum Source {
         /// The store.
         #[serde(skip)]
         path: PathBuf,
-        /// Hash of its metadata, which name its plan and its scenes.
-        metadata_sha256: String,
+        /// Hash of its content, see [`content_hash`].
+        content_sha256: String,
         /// The cubes.
         cubes: Vec<CubeRef>,
+        /// First and last year of the samples; none where all of the project's count.
+        years: Option<[i32; 2]>,
+        /// First and last year of the pixels' climatology, where the same cubes serve to train.
+        climatology: Option<[i32; 2]>,
     },
     /// Files of a public dataset.
     Import(ImportUnit),
@@ -101,21 +109,29 @@ impl Plan {
     /// Checks the `[level2]` section and finds the inputs.
     ///
     /// # Errors
-    /// A [`Failure`] for a wrong setting, an unreadable Level-1 store or location table, or where no input is usable.
+    /// A [`Failure`] for a wrong setting, an unreadable Level-1 store or location table, cubes of different splits on the
+    /// same ground, or where no input is usable.
     pub fn resolve(config: &Config, project: &Project) -> Result<Plan, Failure> {
         let settings = settings(config, project)?;
         let folder = project.level2();
         if let Some(import) = &config.import {
             let (units, unusable) = plan_import(import)?;
-            return Ok(Plan { settings, units, unusable, folder, table: None });
+            let separation = Separation { mode: SplitMode::Spatial, years: None, buffer_m: 0.0 };
+            return Ok(Plan { settings, units, separation, unusable, folder, table: None });
         }
         let table_path = project.locations();
         let table = if table_path.exists() { Some(LocationTable::read(&table_path)?) } else { None };
         if table.is_none() {
             tracing::warn!(path = %table_path.display(), "no location table: every cube goes to the training split");
         }
-        let (units, unusable) = level1_units(&project.level1(), table.as_ref(), &table_path, &settings)?;
-        Ok(Plan { settings, units, unusable, folder, table })
+        let separation = separation(config, project, table.as_ref())?;
+        let input = Input { folder: &project.level1(), table: table.as_ref(), table_path: &table_path };
+        let (units, unusable) = level1_units(&input, &settings, &separation)?;
+        let leaks = leaks(&grounds(&units, &settings)?, separation.mode, separation.buffer_m);
+        if let Some(first) = leaks.first() {
+            return Err(Error::Leakage { count: leaks.len(), first: first.clone() }.into());
+        }
+        Ok(Plan { settings, units, separation, unusable, folder, table })
     }
 
     /// Loads a project file and resolves its `[level2]` section.
@@ -142,10 +158,18 @@ impl Plan {
         Plan::resolve(&config, &file.project)
     }
 
+    /// Paths of the stores of a split.
+    #[must_use]
+    pub fn stores_of(&self, split: Split) -> Vec<PathBuf> {
+        let units = self.units.iter().filter(|unit| unit.split == split);
+        units.map(|unit| unit.path(&self.folder)).collect()
+    }
+
     /// Identity of all stores together.
     #[must_use]
     pub fn hash(&self) -> String {
-        plan_hash(&self.units.iter().map(|unit| unit.hash(&self.settings)).collect::<Vec<_>>())
+        let units: Vec<String> = self.units.iter().map(|unit| unit.hash(&self.settings)).collect();
+        plan_hash(&(units, self.separation))
     }
 
     /// The plan as text: what would be made, and how large it is before compression.
@@ -154,9 +178,10 @@ impl Plan {
         let mut text = format!("{:<24} {:>8}  {}\n", "store", "samples", "from");
         for unit in &self.units {
             let from = match &unit.source {
-                Source::Level1 { path, .. } => {
+                Source::Level1 { path, years, .. } => {
+                    let years = years.map_or(String::new(), |[first, last]| format!(" in {first} to {last}"));
                     format!(
-                        "{}: {} steps of {} days",
+                        "{}: {} steps of {} days{years}",
                         path.display(),
                         self.settings.steps,
                         self.settings.step_days
@@ -172,6 +197,7 @@ impl Plan {
             text.push_str(&format!("unusable: {unit}: {reason}\n"));
         }
         let samples: usize = self.units.iter().map(|unit| unit.samples(&self.settings)).sum();
+        text.push_str(&format!("split: {}\n", self.separation.text()));
         text.push_str(&format!("{samples} samples into {}", self.folder.display()));
         text
     }
@@ -179,13 +205,16 @@ impl Plan {
 
 type Units = (Vec<Unit>, Vec<(String, String)>);
 
+/// Where Level 1 and its locations are.
+struct Input<'a> {
+    folder: &'a Path,
+    table: Option<&'a LocationTable>,
+    table_path: &'a Path,
+}
+
 /// One unit for each split of each Level-1 store; tiles of the table without a store are unusable.
-fn level1_units(
-    folder: &Path,
-    table: Option<&LocationTable>,
-    table_path: &Path,
-    settings: &Settings,
-) -> Result<Units, Error> {
+fn level1_units(input: &Input<'_>, settings: &Settings, separation: &Separation) -> Result<Units, Error> {
+    let Input { folder, table, table_path } = *input;
     let mut units = Vec::new();
     let mut tiles = Vec::new();
     let known: Option<BTreeMap<&str, &Location>> =
@@ -207,7 +236,7 @@ fn level1_units(
             let found = format!("`{unknown}` (weather of {}: {})", path.display(), known.join(", "));
             return Err(Error::Setting { key: "weather", expected: "a weather variable of Level 1", found });
         }
-        let metadata_sha256 = sha256_file(&path.join("zarr.json"))?;
+        let content_sha256 = content_hash(&path)?;
         let mut splits: BTreeMap<Split, Vec<CubeRef>> = BTreeMap::new();
         for (index, id) in level1.ids.iter().enumerate() {
             let (split, seed) = match &known {
@@ -221,11 +250,26 @@ fn level1_units(
                     (location.split, location.seed)
                 }
             };
-            splits.entry(split).or_default().push(CubeRef { index, id: id.clone(), seed });
+            let cube = CubeRef { index, id: id.clone(), seed };
+            match separation.mode {
+                SplitMode::Spatial | SplitMode::Both => splits.entry(split).or_default().push(cube),
+                SplitMode::Temporal => {
+                    for split in Split::ALL.into_iter().filter(|split| separation.years_of(*split).is_some())
+                    {
+                        splits.entry(split).or_default().push(cube.clone());
+                    }
+                }
+            }
         }
         for (split, cubes) in splits {
-            let source =
-                Source::Level1 { path: path.clone(), metadata_sha256: metadata_sha256.clone(), cubes };
+            let also_trains = separation.mode == SplitMode::Temporal && split != Split::Train;
+            let source = Source::Level1 {
+                path: path.clone(),
+                content_sha256: content_sha256.clone(),
+                cubes,
+                years: separation.years_of(split),
+                climatology: separation.years_of(Split::Train).filter(|_| also_trains),
+            };
             units.push(Unit { split, tile: tile.clone(), source });
         }
         tiles.push(tile);
@@ -240,6 +284,26 @@ fn level1_units(
         .map(|tile| (tile, "the location table has it, Level 1 has not".to_owned()))
         .collect();
     Ok((units, unusable))
+}
+
+/// Where and when the samples of each cube may lie, in each split.
+fn grounds(units: &[Unit], settings: &Settings) -> Result<Vec<Ground>, Error> {
+    let mut grounds = Vec::new();
+    for unit in units {
+        let Source::Level1 { path, cubes, years, .. } = &unit.source else { continue };
+        let level1 = Level1::open(path)?;
+        let bounds = level1.bounds()?;
+        let (from, to) = settings.days_of(*years);
+        grounds.extend(cubes.iter().map(|cube| Ground {
+            cube_id: cube.id.clone(),
+            split: unit.split,
+            epsg: level1.epsg,
+            bounds: bounds[cube.index],
+            from: to_cf_day(from),
+            to: to_cf_day(to),
+        }));
+    }
+    Ok(grounds)
 }
 
 /// The Zarr stores in a folder, by name.

@@ -1,22 +1,18 @@
 //! The report page: how the samples came about, and what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use minicube::report::{LinePlot, Ramp, Report, Series, Style, bars, lines, scatter_map, strip};
-use minicube::{Cube, Season, Split};
-use ndarray::{ArrayD, Axis, Ix3, s};
+use minicube::report::{Month, Report, bars, calendar, month_of, scatter_map};
+use minicube::{Cube, Season, Split, from_cf_day};
+use ndarray::{ArrayViewD, Axis};
 use rayon::prelude::*;
 
+use crate::Error;
 use crate::fill_errors::PooledErrors;
-use crate::level1::Level1;
+use crate::normalise::statistics;
 use crate::plan::{Plan, Source};
-use crate::{Error, index};
-
-/// Pixels of a sample that are drawn.
-const PIXELS: usize = 3;
-/// Samples that are drawn: the first of the first store of each split.
-const FRAMES: usize = 12;
+use crate::sample_page::show_sample;
 
 /// How samples, seasons and gaps are distributed.
 #[derive(Debug, Default)]
@@ -31,6 +27,10 @@ pub(crate) struct Balance {
     masked: BTreeMap<Split, f64>,
     /// The same over all splits.
     pub(crate) share_masked: f64,
+    /// Observed pixels and steps, and all of them, by store and month.
+    months: BTreeMap<String, BTreeMap<Month, (u64, u64)>>,
+    /// Cubes, first and last day, by split.
+    spans: BTreeMap<Split, (BTreeSet<String>, i32, i32)>,
     /// Centres with the number of their split.
     places: Vec<(f64, f64, usize)>,
 }
@@ -53,20 +53,23 @@ impl Balance {
             seasons.index_axis(Axis(1), 0).iter().for_each(|&season| starts[usize::from(season % 4)] += 1);
             let (lon, lat) = (cube.read::<f64>("lon")?, cube.read::<f64>("lat")?);
             balance.places.extend(lon.iter().zip(&lat).map(|(&lon, &lat)| (lon, lat, *split as usize)));
-            let shape = cube.shape("mask")?;
-            let counts: Vec<(u64, u64)> = (0..shape[0])
-                .into_par_iter()
-                .map(|sample| {
-                    let mask = cube.read_region::<u8>(
-                        "mask",
-                        &[sample, 0, 0, 0],
-                        &[1, shape[1], shape[2], shape[3]],
-                    )?;
-                    Ok((mask.iter().map(|&m| u64::from(m)).sum(), mask.len() as u64))
-                })
-                .collect::<Result<_, Error>>()?;
+            let (starts, dates) = (cube.read::<i32>("start_date")?, cube.read::<i32>("date")?);
+            let cubes = cube.read_strings("cube_id")?;
+            let span = balance.spans.entry(*split).or_insert_with(|| (BTreeSet::new(), i32::MAX, i32::MIN));
+            span.0.extend(cubes.iter().cloned());
+            span.1 = starts.iter().fold(span.1, |first, &day| first.min(day));
+            span.2 = dates.iter().fold(span.2, |last, &day| last.max(day));
             let total = masked.entry(*split).or_default();
-            counts.iter().for_each(|(gaps, all)| *total = (total.0 + gaps, total.1 + all));
+            let name = format!("{split} {}", cube.attr_str("tile")?);
+            let months = balance.months.entry(name).or_default();
+            for (sample, gaps) in gaps_by_step(&cube)?.into_iter().enumerate() {
+                let (pixels, gaps) = gaps;
+                for (&day, gaps) in dates.index_axis(Axis(0), sample).iter().zip(gaps) {
+                    *total = (total.0 + gaps, total.1 + pixels);
+                    let month = months.entry(month_of(day)).or_default();
+                    *month = (month.0 + pixels - gaps, month.1 + pixels);
+                }
+            }
         }
         let share = |(gaps, all): (u64, u64)| gaps as f64 / (all.max(1)) as f64;
         balance.share_masked =
@@ -84,6 +87,18 @@ impl Balance {
         let part = |(season, share): (Season, &f64)| format!("{} {share:.1} %", season.name());
         Season::ALL.into_iter().zip(&shares).map(part).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// For each sample the pixels of a step, and in each step those without an observation.
+fn gaps_by_step(cube: &Cube) -> Result<Vec<(u64, Vec<u64>)>, Error> {
+    let shape = cube.shape("mask")?;
+    let of_sample = |sample| {
+        let size = [1, shape[1], shape[2], shape[3]];
+        let mask = cube.read_region::<u8>("mask", &[sample, 0, 0, 0], &size)?;
+        let count = |step: ArrayViewD<'_, u8>| step.iter().map(|&m| u64::from(m)).sum();
+        Ok((shape[2] * shape[3], mask.axis_iter(Axis(1)).map(count).collect()))
+    };
+    (0..shape[0]).into_par_iter().map(of_sample).collect()
 }
 
 fn shares(counts: &[u64; 4]) -> Vec<f64> {
@@ -118,12 +133,23 @@ pub(crate) fn report(
     };
     let rows = balance.samples.iter().map(|(split, samples)| {
         let masked = balance.masked.get(split).copied().unwrap_or_default();
-        vec![split.to_string(), samples.to_string(), format!("{:.1} %", 100.0 * masked)]
+        let (cubes, from, to) = balance.spans.get(split).map_or((0, 0, 0), |s| (s.0.len(), s.1, s.2));
+        vec![
+            split.to_string(),
+            cubes.to_string(),
+            samples.to_string(),
+            from_cf_day(from).to_string(),
+            from_cf_day(to).to_string(),
+            format!("{:.1} %", 100.0 * masked),
+        ]
     });
+    let columns =
+        ["split", "cubes", "samples", "first day", "last day", "pixels and steps without an observation"];
     let mut page = Report::new("Level 2")
         .lead(&lead)
         .section("Samples")
-        .table(&["split", "samples", "pixels and steps without an observation"], rows.collect());
+        .text(&format!("Splits: {}.", plan.separation.text()))
+        .table(&columns, rows.collect());
     let classes: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
     page = page.svg("Where the samples are.", &scatter_map("Splits", &balance.places, &classes, &[]));
 
@@ -142,6 +168,15 @@ pub(crate) fn report(
             &bars("Starts", &seasons, &groups(&balance.starts)),
         );
 
+    let share = |(&month, &(seen, all)): (&Month, &(u64, u64))| (month, seen as f64 / all.max(1) as f64);
+    let months =
+        balance.months.iter().map(|(name, months)| (name.clone(), months.iter().map(share).collect()));
+    page = page.section("Availability").svg(
+        "Share of the pixels and steps with a valid observation, by the month of the step's last day; over all samples \
+         of a store.",
+        &calendar("Observations by month", "observed", &months.collect::<Vec<_>>()),
+    );
+    page = statistics_table(page, stores)?;
     if let Some(errors) = errors {
         page = errors.show(page);
     }
@@ -153,110 +188,23 @@ pub(crate) fn report(
     Ok(page)
 }
 
-/// Curves of a few pixels and a strip of frames of the first sample of a store.
-fn show_sample(page: Report, plan: &Plan, unit: usize, cube: &Cube) -> Result<Report, Error> {
-    let name = cube.read_strings("sample_id")?.into_iter().next().unwrap_or_default();
-    let mut page = page.section(&format!("{}: {name}", plan.units[unit].split));
-    let first = |var: &str| -> Result<Vec<u64>, Error> {
-        let mut shape = cube.shape(var)?;
-        shape[0] = 1;
-        Ok(shape)
-    };
-    let maps = |values: ArrayD<f32>| values.index_axis_move(Axis(0), 0).into_dimensionality::<Ix3>();
-    let shape = first("mask")?;
-    let start = vec![0; shape.len()];
-    let (Ok(red), Ok(mut ndvi), Ok(mask), Ok(distance)) = (
-        maps(cube.read_region("red", &start, &shape)?),
-        maps(cube.read_region("nir", &start, &shape)?),
-        maps(cube.read_f32("mask", &start, &shape)?),
-        maps(cube.read_f32("dist_mask", &start, &shape)?),
-    ) else {
-        return Ok(page);
-    };
-    ndvi.zip_mut_with(&red, |nir, &red| *nir = index::ndvi(red, *nir));
-    let kndvi = ndvi.mapv(index::kndvi);
-    let dates: Vec<f64> =
-        cube.read::<i32>("date")?.index_axis(Axis(0), 0).iter().map(|&d| f64::from(d)).collect();
-    let (steps, rows, cols) = kndvi.dim();
-    let span =
-        (dates.first().copied().unwrap_or_default() - f64::from(plan.settings.step_days), dates[steps - 1]);
-    for k in 0..PIXELS {
-        let (row, col) = (rows * (2 * k + 1) / (2 * PIXELS), cols * (2 * k + 1) / (2 * PIXELS));
-        let curve = |values: &ndarray::Array3<f32>| -> Vec<(f64, f64)> {
-            let values = values.slice(s![.., row, col]);
-            dates
-                .iter()
-                .zip(values)
-                .filter(|(_, v)| v.is_finite())
-                .map(|(&d, &v)| (d, f64::from(v)))
-                .collect()
-        };
-        let series = |name: &str, points, style| Series { name: name.to_owned(), points, style };
-        let mut plots = vec![series("kNDVI of the step", curve(&kndvi), Style::LinePoints)];
-        let mut ndvi_plots = vec![series("NDVI of the step", curve(&ndvi), Style::LinePoints)];
-        let (clear, cloudy) = raw_indices(plan, unit, row * cols + col, span)?;
-        for (label, points) in [("acquired, clear", clear), ("acquired, masked", cloudy)] {
-            if !points.is_empty() {
-                let k = points.iter().map(|&(day, v)| (day, f64::from(index::kndvi(v as f32)))).collect();
-                plots.push(series(label, k, Style::Points));
-                ndvi_plots.push(series(label, points, Style::Points));
-            }
-        }
-        let title = format!("kNDVI, row {row}, column {col}");
-        let plot = LinePlot { title: &title, x_label: "", y_label: "kNDVI", series: plots, x_is_date: true };
-        page = page.svg("Single acquisitions against the filled step means.", &lines(&plot));
-        let title = format!("NDVI, row {row}, column {col}");
-        let plot =
-            LinePlot { title: &title, x_label: "", y_label: "NDVI", series: ndvi_plots, x_is_date: true };
-        page = page.svg("The same for NDVI.", &lines(&plot));
-        let gaps = vec![
-            series(
-                "dist_mask (days to the next valid observation, -1: none)",
-                curve(&distance),
-                Style::LinePoints,
-            ),
-            series("mask × 10 (10: no observation in the step)", scaled(curve(&mask), 10.0), Style::Points),
-        ];
-        let title = format!("Gaps, row {row}, column {col}");
-        let plot = LinePlot { title: &title, x_label: "", y_label: "days", series: gaps, x_is_date: true };
-        page = page.svg("How far the next observation is.", &lines(&plot));
-    }
-    let shown: Vec<usize> = (0..FRAMES.min(steps)).map(|i| i * steps / FRAMES.min(steps)).collect();
-    for (what, values, ramp, range) in [
-        ("kNDVI", &kndvi, Ramp::Greens, (0.0, 0.76)),
-        ("mask (dark: observed)", &mask, Ramp::Gray, (0.0, 1.0)),
-    ] {
-        let frames: Vec<_> = shown.iter().map(|&step| values.index_axis(Axis(0), step)).collect();
-        let (width, height, rgb) = strip(&frames, ramp, range);
-        page = page.png(&format!("{what}, steps {shown:?}; grey: no value."), width, height, &rgb);
-    }
-    Ok(page)
-}
-
-fn scaled(points: Vec<(f64, f64)>, factor: f64) -> Vec<(f64, f64)> {
-    points.into_iter().map(|(x, y)| (x, y * factor)).collect()
-}
-
-type Points = Vec<(f64, f64)>;
-
-/// NDVI of the clear and of the masked acquisitions of a pixel of the unit's first cube; empty for imports.
-fn raw_indices(plan: &Plan, unit: usize, pixel: usize, span: (f64, f64)) -> Result<(Points, Points), Error> {
-    let (mut clear, mut cloudy) = (Vec::new(), Vec::new());
-    let Source::Level1 { path, cubes, .. } = &plan.units[unit].source else { return Ok((clear, cloudy)) };
-    let Some(cube) = cubes.first() else { return Ok((clear, cloudy)) };
-    let level1 = Level1::open(path)?;
-    let settings = &plan.settings;
-    let observations = level1.observations(cube.index, settings)?;
-    let (red, nir) = (settings.place_of("red"), settings.place_of("nir"));
-    for (time, &day) in level1.days.iter().enumerate() {
-        let day = f64::from(day);
-        if day < span.0 || day > span.1 {
-            continue;
-        }
-        if let Some((values, is_clear)) = observations.raw(time, pixel) {
-            let point = (day, f64::from(index::ndvi(values[red], values[nir])));
-            if is_clear { clear.push(point) } else { cloudy.push(point) }
+/// Mean, spread and range of every variable in each split. Only those of `train` are in `normalisation.json`.
+fn statistics_table(page: Report, stores: &[(Split, PathBuf)]) -> Result<Report, Error> {
+    let mut rows = Vec::new();
+    for split in Split::ALL {
+        let paths: Vec<PathBuf> =
+            stores.iter().filter(|(of, _)| *of == split).map(|(_, path)| path.clone()).collect();
+        for (name, found) in statistics(&paths)? {
+            let numbers = [found.mean, found.std, found.min, found.max];
+            let cells = [name, split.to_string()].into_iter();
+            let numbers = numbers.into_iter().map(|number| format!("{number:.4}"));
+            rows.push(cells.chain(numbers).chain([found.count.to_string()]).collect::<Vec<String>>());
         }
     }
-    Ok((clear, cloudy))
+    rows.sort();
+    let columns = ["variable", "split", "mean", "standard deviation", "smallest", "largest", "values"];
+    Ok(page
+        .section("Statistics")
+        .text("Over all finite values, in the units of the variables. Models are scaled by those of train alone.")
+        .table(&columns, rows))
 }

@@ -7,7 +7,8 @@ use minicube::run::{Ctx, Failure, Finish, Run};
 use minicube::{Outcome, Split, is_sealed};
 
 use crate::Error;
-use crate::derive::derive_tile;
+use crate::climatology::{class_climatology, climates, write_climatology};
+use crate::derive::{Input, derive_tile};
 use crate::fill_errors::PooledErrors;
 use crate::import::import_unit;
 use crate::normalise::{statistics, write_statistics};
@@ -16,7 +17,7 @@ use crate::report::{Balance, report};
 use crate::splits::{split_rows, splits_plan_hash, write_splits};
 
 /// Makes all stores of the plan that belong to this shard, and, once every store of the plan is there,
-/// `normalisation.json`, `splits.parquet` and the report.
+/// `normalisation.json`, `climatology.parquet`, `splits.parquet` and the report.
 ///
 /// # Errors
 /// A [`Failure`] where the disk is full, an output cannot be written, or not one store could be made. Single stores
@@ -73,8 +74,9 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
 
 fn make(unit: &Unit, plan: &Plan) -> Result<Option<String>, Error> {
     match &unit.source {
-        Source::Level1 { path, cubes, .. } => {
-            derive_tile(path, cubes, unit, &plan.settings, &plan.folder).map(|()| None)
+        Source::Level1 { path, cubes, years, climatology, .. } => {
+            let input = Input { path, cubes, years: *years, climatology: *climatology };
+            derive_tile(input, unit, &plan.settings, &plan.folder).map(|()| None)
         }
         Source::Import(import) => import_unit(import, unit, &plan.settings, &plan.folder),
     }
@@ -90,17 +92,21 @@ fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Repo
     }
     let paths: Vec<(Split, PathBuf)> =
         plan.units.iter().map(|unit| (unit.split, unit.path(&plan.folder))).collect();
-    let (splits, normalisation) =
-        (plan.folder.join("splits.parquet"), plan.folder.join("normalisation.json"));
-    let done = splits_plan_hash(&splits).is_some_and(|found| found == plan.hash()) && normalisation.exists();
+    let files =
+        ["normalisation.json", "climatology.parquet", "splits.parquet"].map(|name| plan.folder.join(name));
+    let [normalisation, climatology, splits] = &files;
+    // The table of splits names the plan and comes last.
+    let done = splits_plan_hash(splits).is_some_and(|found| found == plan.hash())
+        && normalisation.exists()
+        && climatology.exists();
     if !done {
-        let train = paths.iter().filter(|(split, _)| *split == Split::Train);
-        let train: Vec<PathBuf> = train.map(|(_, path)| path.clone()).collect();
-        write_statistics(&normalisation, &statistics(&train)?)?;
-        write_splits(&splits, &split_rows(&paths)?, plan.table.as_ref(), &plan.hash())?;
-        run.output(&normalisation);
-        run.output(&splits);
+        let train = plan.stores_of(Split::Train);
+        write_statistics(normalisation, &statistics(&train)?)?;
+        write_climatology(climatology, &class_climatology(&train, &climates(plan.table.as_ref()))?)?;
+        write_splits(splits, &split_rows(&paths)?, plan.table.as_ref(), &plan.separation, &plan.hash())?;
+        files.iter().for_each(|file| run.output(file));
     }
+    run.note("split", plan.separation.text());
     let balance = Balance::of(&paths)?;
     for (split, samples) in &balance.samples {
         run.note(&format!("samples_{split}"), *samples);

@@ -74,6 +74,14 @@ impl Settings {
         self.weather.get(variable).unwrap_or(&self.weather_statistics)
     }
 
+    /// First and last day of some years; of the project without any.
+    #[must_use]
+    pub fn days_of(&self, years: Option<[i32; 2]>) -> (NaiveDate, NaiveDate) {
+        let Some([first, last]) = years else { return self.years };
+        let day = |year, month, day| NaiveDate::from_ymd_opt(year, month, day);
+        (day(first, 1, 1).unwrap_or(self.years.0), day(last, 12, 31).unwrap_or(self.years.1))
+    }
+
     /// Place of a band among the bands.
     #[must_use]
     pub fn place_of(&self, band: &str) -> usize {

@@ -128,6 +128,32 @@ mod tests {
         assert_eq!(usable_steps(years, &days, 10, 30).len, 36, "one whole year");
     }
 
+    /// Whenever the series begins and however long it is: what is left are whole years, in which each season has its days,
+    /// but for a step at each of its two borders.
+    #[test]
+    fn whole_years_hold_every_season_equally_often() {
+        let years = (date(2016, 1, 1), date(2021, 12, 31));
+        let (first, last) = (to_cf_day(years.0), to_cf_day(years.1));
+        for step_days in [5, 10, 16] {
+            for begin in (first..first + 1000).step_by(47) {
+                for end in (begin + 600..=last).step_by(101) {
+                    let days: Vec<i32> = (begin..=end).step_by(4).collect();
+                    let steps = usable_steps(years, &days, step_days, 20);
+                    let covered = f64::from(step_days) * steps.len as f64 / DAYS_PER_YEAR;
+                    let rest = (covered - covered.round()).abs() * DAYS_PER_YEAR;
+                    assert!(rest <= f64::from(step_days), "{covered} years");
+                    let mut counts = [0.0; 4];
+                    steps.seasons().iter().for_each(|&season| counts[usize::from(season)] += 1.0);
+                    for (count, days) in counts.iter().zip([90.25, 92.0, 92.0, 91.0]) {
+                        let expected = days * covered.round() / f64::from(step_days);
+                        let off: f64 = count - expected;
+                        assert!(off.abs() <= covered.round() + 1.0, "{counts:?}, expected {expected}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_acquisition_leaves_no_step() {
         assert_eq!(usable_steps((date(2018, 1, 1), date(2018, 12, 31)), &[], 10, 45).len, 0);

@@ -310,7 +310,7 @@ pub(crate) fn write_maps(
     write_map(writer, "dist_mask", sample, (rows, cols), filled.dist_next.view())
 }
 
-fn write_map<T: minicube::Element>(
+pub(crate) fn write_map<T: minicube::Element>(
     writer: &CubeWriter,
     var: &str,
     sample: usize,

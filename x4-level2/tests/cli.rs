@@ -299,7 +299,8 @@ fn missing_or_unfit_level_1_is_named() {
     let project = tiny_project(dir.path(), "[level2]\nsteps = 80");
     let (error, hint) = fail("run", &project, 2);
     assert!(
-        error.contains("expected at least 80 steps of 10 days, found 73") && hint.contains("steps"),
+        error.contains("expected at least 80 steps of 10 days in 2021 to 2022, found 73")
+            && hint.contains("steps"),
         "{error}"
     );
 

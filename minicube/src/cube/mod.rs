@@ -2,6 +2,7 @@
 
 mod adopt;
 mod check;
+mod checksums;
 mod codecs;
 mod parts;
 mod read;
@@ -10,6 +11,7 @@ mod spec;
 mod write;
 
 pub use check::{Violation, check};
+pub use checksums::{check_files, content_hash};
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
 pub use write::{CubeWriter, is_sealed};

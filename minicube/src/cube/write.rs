@@ -14,6 +14,7 @@ use zarrs::filesystem::FilesystemStore;
 use zarrs::group::GroupBuilder;
 use zarrs::storage::StorageError;
 
+use super::checksums::write_checksums;
 use super::codecs::codecs;
 use super::shard::{compress_chunks, shard_bytes, shard_file};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
@@ -129,8 +130,8 @@ impl CubeWriter {
         Ok(())
     }
 
-    /// Consolidates the metadata, checks the layout, marks the store sealed and gives it its name, in place of any
-    /// older store there.
+    /// Consolidates the metadata, checks the layout, marks the store sealed, lists the checksums of its files and gives it
+    /// its name, in place of any older store there.
     ///
     /// # Errors
     /// - [`Error::Violations`] if the store breaks its layout,
@@ -156,6 +157,7 @@ impl CubeWriter {
         if parts.exists() {
             fs::remove_dir_all(&parts).map_err(Error::io(&parts, "remove"))?;
         }
+        write_checksums(&self.partial)?;
         sync_all(&self.partial)?;
         if self.path.exists() {
             fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;

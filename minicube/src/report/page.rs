@@ -5,6 +5,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::frames::{self, Frame};
 use super::map::{self, PointMap};
 use crate::{Error, write_atomic};
 
@@ -111,6 +112,14 @@ impl Report {
         self
     }
 
+    /// A figure of small pictures with a label each, and a legend below them: one of [`super::ramp_legend`],
+    /// [`super::class_legend`], or empty.
+    #[must_use]
+    pub fn frames(mut self, caption: &str, frames: &[Frame], legend: &str) -> Report {
+        self.figure(&frames::html(frames, legend), caption);
+        self
+    }
+
     /// Writes the page, whole or not at all.
     ///
     /// # Errors
@@ -123,6 +132,7 @@ impl Report {
     #[must_use]
     pub fn html(&self) -> String {
         let title = escape(&self.title);
+        let frames_css = frames::CSS;
         let (map_css, map_script) = if self.has_map {
             (map::CSS, format!("<script>{}</script>\n", map::SCRIPT))
         } else {
@@ -131,7 +141,7 @@ impl Report {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-             <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{CSS}{map_css}</style></head>\n\
+             <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{CSS}{frames_css}{map_css}</style></head>\n\
              <body><h1>{title}</h1>\n{}{map_script}</body></html>\n",
             self.body
         )
@@ -143,7 +153,7 @@ impl Report {
     }
 }
 
-fn encode_png(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn encode_png(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, String> {
     let size = |value: usize| u32::try_from(value).map_err(|error| error.to_string());
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size(width)?, size(height)?);

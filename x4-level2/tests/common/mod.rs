@@ -89,7 +89,7 @@ pub(crate) fn data_hash(dir: &Path) -> String {
             text.push_str(&sha256_store(&folder).unwrap());
         }
     }
-    for name in ["normalisation.json", "splits.parquet"] {
+    for name in ["normalisation.json", "climatology.parquet", "splits.parquet"] {
         text.push_str(&minicube::sha256_file(&level2.join(name)).unwrap());
     }
     text
