@@ -12,7 +12,7 @@ use serde_json::Map;
 
 use crate::leave_out::{LeftOut, leave_out, trial_pixels};
 use crate::level1::{DailySeries, Level1, Observations, Static};
-use crate::plan::{CubeRef, Unit};
+use crate::plan::{CubeRef, Plan, Unit};
 use crate::settings::Settings;
 use crate::starts::draw_starts;
 use crate::store::{
@@ -42,7 +42,7 @@ pub(crate) fn derive_tile(
     cubes: &[CubeRef],
     unit: &Unit,
     settings: &Settings,
-    folder: &Path,
+    plan: &Plan,
 ) -> Result<(), Error> {
     let level1 = Level1::open(path)?;
     let draws = draw(&level1, path, cubes, settings)?;
@@ -50,7 +50,7 @@ pub(crate) fn derive_tile(
     let series = cubes.iter().map(|cube| level1.daily(cube.index)).collect::<Result<Vec<_>, _>>()?;
     let statics = level1.statics();
     let layout = layout(&level1, &samples, &series, &statics, unit, settings);
-    let writer = CubeWriter::create(&unit.path(folder), &layout.spec(), &unit.hash(settings))?;
+    let writer = plan.writer(unit, &layout.spec())?;
 
     if !writer.is_done("coordinates") {
         write_coordinates(&writer, &samples)?;

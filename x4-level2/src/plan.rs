@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{self, Failure, Project};
-use minicube::{Location, LocationTable, Split, plan_hash, sha256_file};
+use minicube::{
+    CubeSpec, CubeWriter, Location, LocationTable, Split, list_stores, partial_path, plan_hash, sha256_file,
+};
 use serde::Serialize;
 
 use crate::import::{ImportUnit, plan_import};
@@ -21,7 +23,10 @@ pub struct Plan {
     pub units: Vec<Unit>,
     /// Inputs that cannot be used, with the reason.
     pub unusable: Vec<(String, String)>,
-    /// The output folder, `<dir>/level2`.
+    /// Where the stores go: `<dir>/level2`, or a place in a bucket.
+    #[serde(skip)]
+    pub level2: PathBuf,
+    /// `<dir>/level2`: manifest, report, and stores under construction.
     #[serde(skip)]
     pub folder: PathBuf,
     /// The location table, if there is one.
@@ -104,10 +109,10 @@ impl Plan {
     /// A [`Failure`] for a wrong setting, an unreadable Level-1 store or location table, or where no input is usable.
     pub fn resolve(config: &Config, project: &Project) -> Result<Plan, Failure> {
         let settings = settings(config, project)?;
-        let folder = project.level2();
+        let (level2, folder) = (project.level2(), project.level2_folder());
         if let Some(import) = &config.import {
             let (units, unusable) = plan_import(import)?;
-            return Ok(Plan { settings, units, unusable, folder, table: None });
+            return Ok(Plan { settings, units, unusable, level2, folder, table: None });
         }
         let table_path = project.locations();
         let table = if table_path.exists() { Some(LocationTable::read(&table_path)?) } else { None };
@@ -115,7 +120,7 @@ impl Plan {
             tracing::warn!(path = %table_path.display(), "no location table: every cube goes to the training split");
         }
         let (units, unusable) = level1_units(&project.level1(), table.as_ref(), &table_path, &settings)?;
-        Ok(Plan { settings, units, unusable, folder, table })
+        Ok(Plan { settings, units, unusable, level2, folder, table })
     }
 
     /// Loads a project file and resolves its `[level2]` section.
@@ -140,6 +145,26 @@ impl Plan {
             import.input = input.to_vec();
         }
         Plan::resolve(&config, &file.project)
+    }
+
+    /// Where the store of a unit goes.
+    #[must_use]
+    pub fn store(&self, unit: &Unit) -> PathBuf {
+        unit.path(&self.level2)
+    }
+
+    /// Where the store of a unit is built.
+    #[must_use]
+    pub fn partial(&self, unit: &Unit) -> PathBuf {
+        partial_path(&unit.path(&self.folder))
+    }
+
+    /// Begins the store of a unit, or goes on with it.
+    ///
+    /// # Errors
+    /// As [`CubeWriter::create_in`].
+    pub(crate) fn writer(&self, unit: &Unit, spec: &CubeSpec) -> Result<CubeWriter, minicube::Error> {
+        CubeWriter::create_in(&self.store(unit), self.partial(unit), spec, &unit.hash(&self.settings))
     }
 
     /// Identity of all stores together.
@@ -172,7 +197,7 @@ impl Plan {
             text.push_str(&format!("unusable: {unit}: {reason}\n"));
         }
         let samples: usize = self.units.iter().map(|unit| unit.samples(&self.settings)).sum();
-        text.push_str(&format!("{samples} samples into {}", self.folder.display()));
+        text.push_str(&format!("{samples} samples into {}", self.level2.display()));
         text
     }
 }
@@ -190,7 +215,7 @@ fn level1_units(
     let mut tiles = Vec::new();
     let known: Option<BTreeMap<&str, &Location>> =
         table.map(|table| table.locations.iter().map(|location| (location.id.as_str(), location)).collect());
-    for path in stores(folder) {
+    for path in list_stores(folder)? {
         let level1 = Level1::open(&path)?;
         let tile = level1.tile()?;
         for (name, band) in &settings.bands {
@@ -240,15 +265,4 @@ fn level1_units(
         .map(|tile| (tile, "the location table has it, Level 1 has not".to_owned()))
         .collect();
     Ok((units, unusable))
-}
-
-/// The Zarr stores in a folder, by name.
-pub(crate) fn stores(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "zarr"))
-        .collect();
-    paths.sort();
-    paths
 }

@@ -1,13 +1,13 @@
 //! `splits.parquet`: which sample is where, when and in which split.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use minicube::{Cube, LocationTable, SCHEMA_VERSION, Split, write_table};
+use bytes::Bytes;
+use minicube::{Cube, LocationTable, SCHEMA_VERSION, Split, read_file, write_table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
@@ -117,7 +117,7 @@ pub(crate) fn write_splits(
 /// The `plan_hash` that a table was written with; `None` where there is no such table.
 #[must_use]
 pub(crate) fn splits_plan_hash(path: &Path) -> Option<String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(read_file(path).ok()?)).ok()?;
     let entries = builder.metadata().file_metadata().key_value_metadata()?;
     let own: Value =
         serde_json::from_str(entries.iter().find(|e| e.key == "minicube")?.value.as_deref()?).ok()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minicube::run::{Ctx, Failure, Finish};
-use minicube::{Cube, Season, Split, check, from_cf_day, is_sealed};
+use minicube::{Cube, Season, Split, check, file_exists, from_cf_day, is_sealed, read_file};
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ pub fn verify(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     let mut owner: BTreeMap<String, Split> = BTreeMap::new();
     let mut samples = 0;
     for (i, unit) in plan.units.iter().enumerate() {
-        let path = unit.path(&plan.folder);
+        let path = plan.store(unit);
         if !is_sealed(&path, &unit.hash(&plan.settings)) {
             problems.push(format!("{}: not made by this plan yet", unit.name()));
             continue;
@@ -119,14 +119,13 @@ fn check_maps(cube: &Cube, sample: u64, settings: &Settings) -> Result<Vec<Strin
 }
 
 fn check_statistics(plan: &Plan) -> Result<Vec<String>, Failure> {
-    let path = plan.folder.join("normalisation.json");
+    let path = plan.level2.join("normalisation.json");
     let train = plan.units.iter().filter(|unit| unit.split == Split::Train);
-    let paths: Vec<_> = train.map(|unit| unit.path(&plan.folder)).collect();
-    if paths.iter().any(|path| !path.exists()) {
+    let paths: Vec<_> = train.map(|unit| plan.store(unit)).collect();
+    if paths.iter().any(|path| !file_exists(&path.join("zarr.json"))) {
         return Ok(Vec::new());
     }
-    let io = |source| minicube::Error::Io { path: path.clone(), action: "read", source };
-    let bytes = std::fs::read(&path).map_err(io)?;
+    let bytes = read_file(&path)?;
     let stored: BTreeMap<String, Statistics> = serde_json::from_slice(&bytes)
         .map_err(|error| minicube::Error::Table { path: path.clone(), reason: error.to_string() })?;
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1e-12);

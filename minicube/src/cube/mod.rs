@@ -2,10 +2,12 @@
 
 mod check;
 mod read;
+mod remote;
 mod spec;
+mod upload;
 mod write;
 
 pub use check::{Violation, check};
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
-pub use write::{CubeWriter, is_sealed};
+pub use write::{CubeWriter, is_sealed, remove_uploaded};
