@@ -95,7 +95,8 @@ impl Bucket for S3Bucket {
 
     fn list(&self, prefix: &str) -> io::Result<Vec<(String, u64)>> {
         let prefix = name(prefix)?;
-        let listed = self.client.list(Some(&prefix)).map_ok(|object| (object.location.to_string(), object.size));
+        let listed =
+            self.client.list(Some(&prefix)).map_ok(|object| (object.location.to_string(), object.size));
         let mut found: Vec<_> = self.runtime.block_on(listed.try_collect()).map_err(failure)?;
         found.sort();
         Ok(found)

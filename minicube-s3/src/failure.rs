@@ -16,18 +16,23 @@ pub(crate) fn failure(error: Error) -> io::Error {
     let text = whole_text(&error);
     let code = code(&text);
     let named = code.map_or(String::new(), |code| format!(" ({code})"));
+    // The answer to a listing is not told apart by the library.
+    let is_denied = ["status code: 401", "status code: 403"].iter().any(|status| text.contains(status));
     match &error {
         _ if code == Some("NoSuchBucket") => io::Error::new(ErrorKind::NotFound, "no such bucket"),
         Error::NotFound { .. } => io::Error::new(ErrorKind::NotFound, "no such object or bucket"),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            io::Error::new(ErrorKind::PermissionDenied, format!("access denied{named}"))
-        }
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(&named),
+        _ if is_denied => denied(&named),
         _ => match io_cause(&error) {
             Some((kind, cause)) => io::Error::new(kind, cause),
             None if code.is_some() => io::Error::other(format!("the object store refuses{named}")),
             None => io::Error::other(without_queries(&innermost(&error))),
         },
     }
+}
+
+fn denied(code: &str) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, format!("access denied{code}"))
 }
 
 /// The text of an error and all its causes.
@@ -85,7 +90,8 @@ mod tests {
 
     #[test]
     fn the_answer_of_a_server_is_cut_to_its_code() {
-        let answer = "403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIA</AWSAccessKeyId>";
+        let answer =
+            "403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIA</AWSAccessKeyId>";
         let error = Error::PermissionDenied { path: "a/b".into(), source: answer.into() };
         let failure = failure(error);
         assert_eq!(failure.kind(), ErrorKind::PermissionDenied);

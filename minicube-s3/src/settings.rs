@@ -19,7 +19,8 @@ pub(crate) fn client(
 ) -> io::Result<AmazonS3> {
     let settings: Vec<(String, String)> =
         settings.into_iter().filter(|(key, value)| key.starts_with("AWS_") && !value.is_empty()).collect();
-    let value = |wanted: &str| settings.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+    let value =
+        |wanted: &str| settings.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
     let mut builder = AmazonS3Builder::new();
     for (key, value) in &settings {
         if let Ok(known) = key.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {

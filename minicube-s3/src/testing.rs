@@ -94,7 +94,6 @@ impl Server {
     }
 
     /// What was asked for since the last call.
-    #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.notes.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -34,7 +34,10 @@ fn of_a_shard_only_the_index_and_the_chunks_asked_for_are_sent() {
     let spec = CubeSpec::new("toy").dim("t", 2).dim("y", 64).dim("x", 64).var(var);
     // Numbers that do not compress: a chunk stays near its 1024 bytes.
     let values = Array3::from_shape_fn((2, 64, 64), |(t, y, x)| {
-        ((t * 4096 + y * 64 + x) as i32).wrapping_mul(-1_640_531_527).rotate_left(11).wrapping_mul(668_265_263)
+        ((t * 4096 + y * 64 + x) as i32)
+            .wrapping_mul(-1_640_531_527)
+            .rotate_left(11)
+            .wrapping_mul(668_265_263)
     });
     let dir = tempfile::tempdir().unwrap();
     let url = Path::new("s3://cubes/a/level1/t.zarr");
@@ -122,7 +125,10 @@ fn what_a_server_refuses_is_told_without_keys() {
         for error in errors {
             let text = error.to_string();
             assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{text}");
-            assert!(text.starts_with("access denied") && !text.contains(value) && !text.contains(KEYS[0]), "{text}");
+            assert!(
+                text.starts_with("access denied") && !text.contains(value) && !text.contains(KEYS[0]),
+                "{text}"
+            );
         }
     }
 }

@@ -113,7 +113,9 @@ fn bucket_hint(kind: ErrorKind) -> &'static str {
             "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION; for a public bucket set \
              AWS_SKIP_SIGNATURE=true"
         }
-        ErrorKind::InvalidInput => "set AWS_ENDPOINT_URL to an https URL, or AWS_ALLOW_HTTP=true if you mean it",
+        ErrorKind::InvalidInput => {
+            "set AWS_ENDPOINT_URL to an https URL, or AWS_ALLOW_HTTP=true if you mean it"
+        }
         ErrorKind::Unsupported => "download the data, or use the binary of the stage",
         _ => "check AWS_ENDPOINT_URL, AWS_REGION and the connection; the same command goes on where it was",
     }

@@ -95,13 +95,16 @@ pub trait Bucket: Send + Sync {
 /// Opens the bucket of a name.
 pub type OpenBucket = fn(&str) -> io::Result<Arc<dyn Bucket>>;
 
-/// How buckets are opened, and those that are open.
-static BUCKETS: Mutex<(Option<OpenBucket>, BTreeMap<String, Arc<dyn Bucket>>)> =
-    Mutex::new((None, BTreeMap::new()));
+struct Buckets {
+    open: Option<OpenBucket>,
+    by_name: BTreeMap<String, Arc<dyn Bucket>>,
+}
+
+static BUCKETS: Mutex<Buckets> = Mutex::new(Buckets { open: None, by_name: BTreeMap::new() });
 
 /// Says how this process opens buckets; called once by a binary, before anything reads or writes.
 pub fn open_buckets_with(open: OpenBucket) {
-    BUCKETS.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(open);
+    BUCKETS.lock().unwrap_or_else(PoisonError::into_inner).open = Some(open);
 }
 
 /// Whether a path is the URL of something in a bucket.
@@ -122,13 +125,17 @@ pub(crate) fn object(path: &Path) -> io::Result<Option<(Arc<dyn Bucket>, String)
     }
     let text = path.to_str().and_then(|text| text.strip_prefix(SCHEME)).unwrap_or_default();
     let (name, key) = text.split_once('/').unwrap_or((text, ""));
-    let mut buckets = BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
-    let bucket = match (buckets.1.get(name), buckets.0) {
-        (Some(bucket), _) => bucket.clone(),
+    let lock = || BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (known, open) = {
+        let buckets = lock();
+        (buckets.by_name.get(name).cloned(), buckets.open)
+    };
+    let bucket = match (known, open) {
+        (Some(bucket), _) => bucket,
+        // Opened without the lock: another thread may open it too, and the first one stays.
         (None, Some(open)) => {
-            let bucket = open(name)?;
-            buckets.1.insert(name.to_owned(), bucket.clone());
-            bucket
+            let opened = open(name)?;
+            lock().by_name.entry(name.to_owned()).or_insert(opened).clone()
         }
         (None, None) => {
             return Err(io::Error::new(ErrorKind::Unsupported, "this program reads and writes folders only"));
@@ -242,8 +249,13 @@ mod tests {
     #[test]
     fn urls_name_a_bucket_and_a_prefix_and_no_secrets() {
         assert_eq!(parse_url("s3://cubes/africa/level1/").unwrap(), Path::new("s3://cubes/africa/level1"));
-        assert_eq!(parse_url("s3://cubes").unwrap().join("a.zarr").display().to_string(), "s3://cubes/a.zarr");
-        for wrong in ["/data/level1", "s3://", "s3://ab/x", "s3://cubes//x", "s3://cubes/../x", "s3://cubes/a b"] {
+        assert_eq!(
+            parse_url("s3://cubes").unwrap().join("a.zarr").display().to_string(),
+            "s3://cubes/a.zarr"
+        );
+        for wrong in
+            ["/data/level1", "s3://", "s3://ab/x", "s3://cubes//x", "s3://cubes/../x", "s3://cubes/a b"]
+        {
             assert_eq!(parse_url(wrong).unwrap_err(), format!("`{wrong}`"));
         }
         let secret = parse_url("s3://AKIA:secret@cubes/x").unwrap_err();

@@ -121,7 +121,7 @@ fn bucket(name: &str) -> Arc<Memory> {
 
 /// A toy of one variable a name, in shards of 4 × 9 and chunks of 2 × 3.
 fn spec(vars: &[&str]) -> CubeSpec {
-    let var = |name: &&str| VarSpec::new(*name, &["a", "b"], DType::I16).chunk(&[2, 3]).shard(&[4, 7]);
+    let var = |name: &&str| VarSpec::new(name, &["a", "b"], DType::I16).chunk(&[2, 3]).shard(&[4, 7]);
     vars.iter().map(var).fold(CubeSpec::new("toy").dim("a", 5).dim("b", 7), CubeSpec::var)
 }
 

@@ -91,8 +91,7 @@ fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Repo
         run.note("waiting_for_stores", expected - there);
         return Ok(None);
     }
-    let paths: Vec<(Split, PathBuf)> =
-        plan.units.iter().map(|unit| (unit.split, plan.store(unit))).collect();
+    let paths: Vec<(Split, PathBuf)> = plan.units.iter().map(|unit| (unit.split, plan.store(unit))).collect();
     let (splits, normalisation) =
         (plan.level2.join("splits.parquet"), plan.level2.join("normalisation.json"));
     let done =

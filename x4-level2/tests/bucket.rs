@@ -141,7 +141,13 @@ fn a_bucket_that_cannot_be_used_is_told_at_once() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let refused = format!("http://127.0.0.1:{port}");
     for (bucket, key, value, error, hint) in [
-        ("cubes", "AWS_SECRET_ACCESS_KEY", "another", "cannot list: access denied (", "AWS_SECRET_ACCESS_KEY"),
+        (
+            "cubes",
+            "AWS_SECRET_ACCESS_KEY",
+            "another",
+            "cannot list: access denied (",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
         ("cubes", "AWS_ENDPOINT_URL", &refused, "cannot list: Connection refused", "check AWS_ENDPOINT_URL"),
         ("cubes", "AWS_ENDPOINT_URL", "http://minio.example.org", "expected an https URL", "AWS_ALLOW_HTTP"),
         ("nowhere", "AWS_REGION", "us-east-1", "cannot list: no such bucket", "check the bucket's name"),

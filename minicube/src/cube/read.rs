@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 use serde_json::{Map, Value, json};
-use zarrs::array::codec::CodecError;
-use zarrs::array::{Array, ArrayError, ArrayMetadata, ArraySubset};
+use zarrs::array::{Array, ArrayError, ArrayMetadata, ArraySubset, CodecError};
 use zarrs::filesystem::FilesystemStore;
 use zarrs::storage::{ReadableStorage, ReadableStorageTraits, StorageError};
 

@@ -44,11 +44,8 @@ pub(super) fn upload(folder: &Path, url: &Path) -> Result<(), Error> {
         }
         keys.insert(key, format!("{hash} {name}"));
     }
-    let mut notes = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&journal)
-        .map_err(Error::io(&journal, "write"))?;
+    let mut notes =
+        OpenOptions::new().create(true).append(true).open(&journal).map_err(Error::io(&journal, "write"))?;
     let mut note = |key: &str| -> io::Result<()> {
         let line = keys.get(key).map_or("", String::as_str);
         writeln!(notes, "{line}")

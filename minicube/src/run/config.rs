@@ -174,7 +174,8 @@ impl Config {
         let url = |key: &str, text: &Option<String>| {
             text.as_deref().map(|text| bucket_url(path, key, text)).transpose()
         };
-        let buckets = Buckets { level1: url("level1", &found.level1)?, level2: url("level2", &found.level2)? };
+        let buckets =
+            Buckets { level1: url("level1", &found.level1)?, level2: url("level2", &found.level2)? };
         let project = Project { name: found.name, dir, years, seed: found.seed, buckets };
         Ok(Config { project, path: path.clone(), sections })
     }
@@ -319,7 +320,10 @@ mod tests {
         assert_eq!(project.level2(), Path::new("s3://cubes/a/level2"));
         assert_eq!(project.level1(), project.level1_folder());
         let failure = load(&text.replace("s3://", "s3://me:secret@")).err().unwrap();
-        assert!(failure.to_string().contains("[project] level2: expected s3://<bucket>/<prefix>"), "{failure}");
+        assert!(
+            failure.to_string().contains("[project] level2: expected s3://<bucket>/<prefix>"),
+            "{failure}"
+        );
         assert!(!failure.to_string().contains("secret"), "{failure}");
     }
 
