@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use minicube::report::{LinePlot, Ramp, Report, Series, Style, lines, raster, strip};
 use minicube::run::human_bytes;
 use minicube::terrain::GEOMORPHONS;
-use minicube::{Cube, from_cf_day};
+use minicube::{Cube, from_cf_day, stored_bytes};
 use ndarray::{Array2, ArrayView2, Axis, Ix2, Ix3, s};
 
 use crate::Error;
-use crate::run::folder_bytes;
 
 /// Frames in a strip of quicklooks.
 const FRAMES: usize = 8;
@@ -43,13 +42,13 @@ fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
     let mean_share: Vec<f64> = shares.iter().map(|frame| mean(frame)).collect();
     let tile = cube.attr_str("tile")?.to_owned();
     let mut page = page.section(&format!("Tile {tile}")).text(&format!(
-        "{} minicubes of {} × {} px of {} m, {} acquisitions, {} on disk; {} gaps.",
+        "{} minicubes of {} × {} px of {} m, {} acquisitions, {} stored; {} gaps.",
         ids.len(),
         cube.attr_f64("size_px")?,
         cube.attr_f64("size_px")?,
         cube.attr_f64("resolution_m")?,
         days.len(),
-        human_bytes(folder_bytes(path)),
+        human_bytes(stored_bytes(path)?),
         cube.attrs().get("gaps").and_then(|gaps| gaps.as_array()).map_or(0, Vec::len),
     ));
     page = page.svg(
