@@ -1,6 +1,7 @@
 """Level 2 in a bucket: x4-level2 reads Level 1 from another S3 server (moto) and seals Level 2 there, and zarr-python
 finds behind s3:// what it finds in the project's folder."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "anything", "AW
 
 
 def main():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -48,7 +50,7 @@ def check(endpoint):
     compared = 0
     for store in stores("level2/*/*.zarr"):
         url = f"s3://{BUCKET}/small/{store.relative_to(project())}"
-        for group in (None, "weather", "static"):
+        for group in (None, *(name for name in ("weather", "static") if (store / name).is_dir())):
             ours, theirs = open_store(store, group), open_store(url, group, storage_options=keys)
             xr.testing.assert_identical(theirs.load(), ours.load())
             compared += len(ours.data_vars)
