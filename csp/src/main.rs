@@ -17,6 +17,7 @@ struct Cli {
 fn main() -> ExitCode {
     x5_dl::tune_allocator();
     let cli = Cli::parse();
+    minicube::open_buckets_with(minicube_s3::open);
     run::main("csp", env!("CARGO_PKG_VERSION"), cli.verb.args(), |ctx| {
         let file = run::Config::load(cli.verb.args())?;
         let config: Config = file.section("explain")?;

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::objects::is_url;
+
 /// A failure of reading, writing or checking a shared file. Each variant names the place, what was expected and
 /// what was found; [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,22 @@ fn is_disk_full(source: &std::io::Error) -> bool {
     matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
+/// What to do where a bucket refuses.
+fn bucket_hint(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "check the bucket's name, or run the stage that writes there first",
+        ErrorKind::PermissionDenied => {
+            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION; for a public bucket set \
+             AWS_SKIP_SIGNATURE=true"
+        }
+        ErrorKind::InvalidInput => {
+            "set AWS_ENDPOINT_URL to an https URL, or AWS_ALLOW_HTTP=true if you mean it"
+        }
+        ErrorKind::Unsupported => "download the data, or use the binary of the stage",
+        _ => "check AWS_ENDPOINT_URL, AWS_REGION and the connection; the same command goes on where it was",
+    }
+}
+
 impl Error {
     /// Whether the disk is full, so that every further write would fail as well and a run has to end.
     #[must_use]
@@ -115,6 +133,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::Io { source, .. } if is_disk_full(source) => DISK_FULL_HINT.into(),
+            Error::Io { path, source, .. } if is_url(path) => bucket_hint(source.kind()).into(),
             Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
                 "check the path, or run the stage that writes it first".into()
             }

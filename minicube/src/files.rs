@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all, and their hashes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,12 +8,16 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::objects::{is_url, join_key, object, read_file};
 
-/// Writes `bytes` to `<path>.partial`, syncs and renames, creating parent folders.
+/// Writes `bytes` to `<path>.partial`, syncs and renames, creating parent folders. An object appears whole by itself.
 ///
 /// # Errors
 /// [`Error::Io`] naming the path; the target is then as it was before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if let Some((bucket, key)) = object(path).map_err(Error::io(path, "write"))? {
+        return bucket.put(&key, bytes.to_vec(), None).map_err(Error::io(path, "write"));
+    }
     replace(path, |file| file.write_all(bytes).map_err(Error::io(path, "write")))
 }
 
@@ -61,11 +66,14 @@ pub fn append_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// SHA-256 of a file's content, in hexadecimal.
+/// SHA-256 of the content of a file or object, in hexadecimal.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read.
+/// [`Error::Io`] if it cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String, Error> {
+    if is_url(path) {
+        return Ok(sha256_bytes(&read_file(path)?));
+    }
     let mut file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -78,25 +86,45 @@ pub fn sha256_file(path: &Path) -> Result<String, Error> {
     }
 }
 
-/// SHA-256 of a folder: over the sorted relative paths of its files and their hashes, so equal trees hash equal.
+/// SHA-256 of a folder: over the sorted relative paths of its files and their hashes, so equal trees hash equal. Of a
+/// store in a bucket it is the hash that was sent with it, or, where that was lost, that of the objects.
 ///
 /// # Errors
 /// [`Error::Io`] if a file or folder cannot be read.
 pub fn sha256_store(path: &Path) -> Result<String, Error> {
+    let Some((bucket, prefix)) = object(path).map_err(Error::io(path, "read"))? else {
+        return Ok(hash_names(&hash_files(path)?));
+    };
+    let root = bucket.head(&join_key(&prefix, "zarr.json")).map_err(Error::io(path, "read"))?;
+    if let Some(sent) = root.and_then(|info| info.sha256) {
+        return Ok(sent);
+    }
+    let mut hashes = BTreeMap::new();
+    for (key, _) in bucket.list(&prefix).map_err(Error::io(path, "list"))? {
+        let name = key.strip_prefix(&prefix).unwrap_or(&key).trim_start_matches('/').to_owned();
+        let hash = sha256_file(&path.join(&name))?;
+        hashes.insert(name, hash);
+    }
+    Ok(hash_names(&hashes))
+}
+
+/// Hashes of all files below a folder, by relative path.
+pub(crate) fn hash_files(folder: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut files = Vec::new();
-    list_files(path, &mut files)?;
-    let mut names: Vec<(String, PathBuf)> = files
-        .into_iter()
-        .map(|file| (file.strip_prefix(path).unwrap_or(&file).to_string_lossy().replace('\\', "/"), file))
-        .collect();
-    names.sort();
+    list_files(folder, &mut files)?;
+    let name = |file: &Path| file.strip_prefix(folder).unwrap_or(file).to_string_lossy().replace('\\', "/");
+    files.iter().map(|file| Ok((name(file), sha256_file(file)?))).collect()
+}
+
+/// SHA-256 over names and hashes, in the order of the names.
+pub(crate) fn hash_names(hashes: &BTreeMap<String, String>) -> String {
     let mut hasher = Sha256::new();
-    for (name, file) in names {
+    for (name, hash) in hashes {
         hasher.update(name.as_bytes());
         hasher.update([0]);
-        hasher.update(sha256_file(&file)?.as_bytes());
+        hasher.update(hash.as_bytes());
     }
-    Ok(hex(&hasher.finalize()))
+    hex(&hasher.finalize())
 }
 
 /// Every file below a folder, in no particular order.

@@ -7,6 +7,7 @@ mod files;
 mod grid;
 mod location;
 mod manifest;
+mod objects;
 pub mod report;
 pub mod run;
 mod space;
@@ -20,13 +21,17 @@ pub use bands::{SENTINEL2_NAMES, esa_name};
 pub use chrono::NaiveDate;
 pub use cube::{
     Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check, check_files,
-    content_hash, is_sealed,
+    content_hash, is_sealed, remove_uploaded,
 };
 pub use error::Error;
 pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic};
 pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};
 pub use location::{Location, LocationTable, Split};
 pub use manifest::{FileRef, Outcome, RunManifest, Status, plan_hash};
+pub use objects::{
+    Bucket, ObjectInfo, OpenBucket, Part, file_exists, is_url, list_stores, open_buckets_with, read_file,
+    stored_bytes,
+};
 pub use space::{Bounds, Epsg, LonLat, Shape, XY};
 pub use table::write_table;
 pub use time::{CF_DAY_UNITS, Season, TimeAxis, from_cf_day, to_cf_day};

@@ -1,5 +1,6 @@
 //! Tables of ours as Parquet: one writer, so that every reader finds the same keys in the same place.
 
+use std::io::Write;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -13,7 +14,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
-use crate::files::replace;
+use crate::files::{replace, write_atomic};
+use crate::objects::is_url;
 use crate::{Error, SCHEMA_VERSION};
 
 /// Rows that are compressed together, which bounds the memory of a long table.
@@ -42,16 +44,29 @@ pub fn write_table(
         .build();
     // With an embedded Arrow schema, pyarrow and geopandas would not look at the file's own keys.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    if is_url(path) {
+        let mut bytes = Vec::new();
+        encode(path, &mut bytes, schema, options, batches)?;
+        return write_atomic(path, &bytes);
+    }
+    replace(path, |file| encode(path, file, schema, options, batches))
+}
+
+fn encode(
+    path: &Path,
+    into: impl Write + Send,
+    schema: &SchemaRef,
+    options: ArrowWriterOptions,
+    batches: impl IntoIterator<Item = Result<RecordBatch, ArrowError>>,
+) -> Result<(), Error> {
     let failed = |error| table_error(path, error);
-    replace(path, |file| {
-        let mut writer = ArrowWriter::try_new_with_options(file, schema.clone(), options).map_err(failed)?;
-        for batch in batches {
-            let batch = batch.map_err(|error| Error::table(path, error))?;
-            writer.write(&batch).map_err(failed)?;
-        }
-        writer.close().map_err(failed)?;
-        Ok(())
-    })
+    let mut writer = ArrowWriter::try_new_with_options(into, schema.clone(), options).map_err(failed)?;
+    for batch in batches {
+        let batch = batch.map_err(|error| Error::table(path, error))?;
+        writer.write(&batch).map_err(failed)?;
+    }
+    writer.close().map_err(failed)?;
+    Ok(())
 }
 
 /// The system's reason where it is one, what the Parquet library says otherwise.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use minicube::{CellGrid, CubeWriter, LonLat, partial_path};
+use minicube::{CellGrid, CubeWriter, LonLat};
 use ndarray::{Array1, Array2};
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use crate::scene::Scene;
 use crate::survey::{Gap, survey};
 use crate::{Error, era5, optical, smap, statics};
 
-/// Builds the store of a tile at `path`, or goes on with an interrupted one, and gives its gaps. `progress` is called
+/// Builds the store of a tile in `partial` and seals it at `path`, or goes on with an interrupted one, and gives its gaps. `progress` is called
 /// once per scene and asset.
 ///
 /// # Errors
@@ -22,20 +22,19 @@ use crate::{Error, era5, optical, smap, statics};
 /// the disk the work done so far stays, to be resumed.
 pub(crate) fn build(
     tile: &TilePlan,
-    path: &Path,
+    (path, partial): (&Path, &Path),
     plan_hash: &str,
     ledger: &Ledger,
     memory: usize,
     progress: &(dyn Fn() + Sync),
 ) -> Result<Vec<Gap>, Error> {
     let result = survey(tile, ledger).and_then(|gaps| {
-        fill(tile, path, plan_hash, &gaps, ledger, memory, progress)?;
+        fill(tile, (path, partial), plan_hash, &gaps, ledger, memory, progress)?;
         Ok(gaps)
     });
     if let Err(error) = &result
         && !matches!(error, Error::Minicube(_))
     {
-        let partial = partial_path(path);
         // Best effort: the error that matters is the first one.
         let _ = fs::remove_dir_all(partial);
     }
@@ -44,7 +43,7 @@ pub(crate) fn build(
 
 fn fill(
     tile: &TilePlan,
-    path: &Path,
+    (path, partial): (&Path, &Path),
     plan_hash: &str,
     gaps: &[Gap],
     ledger: &Ledger,
@@ -72,7 +71,7 @@ fn fill(
         source_items: source_items(tile, ledger),
         gaps: json!(gaps),
     };
-    let writer = CubeWriter::create(path, &layout.spec(), plan_hash)?;
+    let writer = CubeWriter::create_in(path, partial.to_owned(), &layout.spec(), plan_hash)?;
     write_coordinates(&tile.cubes, tile.grid, &tile.scenes, &writer)?;
     // The weather readers are single-file (one lock for all of HDF5), the rasters are not: side by side.
     let (optical, others) = rayon::join(

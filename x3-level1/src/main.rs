@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let args = match &verb {
         Verb::Run(args) | Verb::Plan(args) | Verb::Verify(args) | Verb::Import { args, .. } => args.clone(),
     };
+    minicube::open_buckets_with(minicube_s3::open);
     minicube::run::main(STAGE, env!("CARGO_PKG_VERSION"), &args, |ctx| act(&verb, &args, ctx))
 }
 

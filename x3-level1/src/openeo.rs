@@ -12,7 +12,7 @@ use chrono::DateTime;
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
 use minicube::{
     Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, SENTINEL2_NAMES, is_sealed,
-    plan_hash, to_cf_day,
+    list_stores, partial_path, plan_hash, remove_uploaded, stored_bytes, to_cf_day,
 };
 use ndarray::{Array1, Array3, Array4, Axis, s};
 use serde::Serialize;
@@ -67,6 +67,9 @@ pub struct ImportPlan {
     pub places: Vec<Place>,
     #[serde(skip)]
     level1: PathBuf,
+    /// Folder of manifest, report, and stores under construction.
+    #[serde(skip)]
+    folder: PathBuf,
     /// What is known of the blocks of the static layers' rasters.
     #[serde(skip)]
     ledger: Ledger,
@@ -140,6 +143,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         ledger: Ledger::read(&project.raw().join("ledger.parquet"))?,
         places,
         level1: project.level1(),
+        folder: project.level1_folder(),
     })
 }
 
@@ -370,17 +374,21 @@ impl ImportPlan {
     /// # Errors
     /// A [`Failure`] for unreadable files or a store that cannot be written.
     pub fn run(&self, project: &Project, ctx: &Ctx) -> Result<Finish, Failure> {
+        // A bucket that cannot be reached is told before the work, not after it.
+        list_stores(&self.level1)?;
         let mut run = Run::start(STAGE, env!("CARGO_PKG_VERSION"), ctx, self, project.seed);
         let mut stores = Vec::new();
         for place in &self.places {
             let path = store_path(&self.level1, &place.tile);
+            let partial = partial_path(&store_path(&self.folder, &place.tile));
             let hash = self.hash(place);
             if is_sealed(&path, &hash) {
+                remove_uploaded(&path, &partial)?;
                 run.outcome(Outcome::skipped(&place.tile, "done before"));
             } else {
                 let clock = Instant::now();
-                self.write(place, &path, &hash)?;
-                let bytes = crate::run::folder_bytes(&path);
+                self.write(place, &path, partial, &hash)?;
+                let bytes = stored_bytes(&path)?;
                 run.outcome(Outcome::ok(&place.tile, clock.elapsed().as_secs_f64(), bytes));
             }
             for file in place.files() {
@@ -390,7 +398,7 @@ impl ImportPlan {
             stores.push(path);
         }
         let page = if run.nothing_done() { None } else { Some(report::page(&project.name, &stores)?) };
-        run.finish(&self.level1, page)
+        run.finish(&self.folder, page)
     }
 
     /// A table of what would be imported.
@@ -432,7 +440,7 @@ impl ImportPlan {
         plan_hash(&(self.version, &self.assets, self.grid, &self.digest, &self.statics, place))
     }
 
-    fn write(&self, place: &Place, path: &Path, hash: &str) -> Result<Cube, Error> {
+    fn write(&self, place: &Place, path: &Path, partial: PathBuf, hash: &str) -> Result<Cube, Error> {
         let weather = place.weather.as_deref().map(read_weather).transpose()?;
         let items: Vec<_> =
             place.scenes.iter().map(|scene| json!({ "id": scene.id, "datetime": scene.datetime })).collect();
@@ -449,7 +457,7 @@ impl ImportPlan {
             source_items: json!(items),
             gaps: json!([]),
         };
-        let writer = CubeWriter::create(path, &layout.spec(), hash)?;
+        let writer = CubeWriter::create_in(path, partial, &layout.spec(), hash)?;
         build::write_coordinates(std::slice::from_ref(&place.cube), self.grid, &place.scenes, &writer)?;
         for (asset, source) in &place.sources {
             self.write_asset(place, asset, source, &writer)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use minicube::run::Project;
-use minicube::{Bounds, CellGrid, Epsg, LocationTable, LonLat, NaiveDate, to_cf_day};
+use minicube::{Bounds, CellGrid, Epsg, LocationTable, LonLat, NaiveDate, partial_path, to_cf_day};
 use serde::Serialize;
 
 use crate::Error;
@@ -40,9 +40,12 @@ pub struct Plan {
     /// `raw/`.
     #[serde(skip)]
     pub raw: PathBuf,
-    /// `level1/`.
+    /// Where the stores go: `level1/`, or a place in a bucket.
     #[serde(skip)]
     pub level1: PathBuf,
+    /// `level1/`: manifest, report, and stores under construction.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// A tile and the cubes wanted in it.
@@ -149,6 +152,7 @@ impl Config {
             tiles: tiles.collect(),
             memory: self.memory_mb.max(1) << 20,
             level1: project.level1(),
+            folder: project.level1_folder(),
             raw,
         })
     }
@@ -221,6 +225,12 @@ impl Plan {
     #[must_use]
     pub fn store(&self, tile: &str) -> PathBuf {
         store_path(&self.level1, tile)
+    }
+
+    /// Where a tile's store is built.
+    #[must_use]
+    pub fn partial(&self, tile: &str) -> PathBuf {
+        partial_path(&store_path(&self.folder, tile))
     }
 }
 

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use minicube::report::{LinePlot, Month, Report, Series, Style, calendar, lines, month_of};
 use minicube::run::human_bytes;
-use minicube::{Cube, from_cf_day};
+use minicube::{Cube, from_cf_day, stored_bytes};
 use ndarray::Axis;
 use serde_json::Value;
 
 use crate::Error;
 use crate::pictures::{clearest, quicklooks, static_layers};
-use crate::run::folder_bytes;
 
 /// Minicubes that get a row each in the calendar.
 const MOST_ROWS: usize = 24;
@@ -66,13 +65,13 @@ fn tile_section(page: Report, path: &Path) -> Result<Report, Error> {
     let gaps = cube.attrs().get("gaps").and_then(Value::as_array).cloned().unwrap_or_default();
     let tile = cube.attr_str("tile")?.to_owned();
     let mut page = page.section(&format!("Tile {tile}")).text(&format!(
-        "{} minicubes of {} × {} px of {} m, {} acquisitions, {} on disk; {} gaps.",
+        "{} minicubes of {} × {} px of {} m, {} acquisitions, {} stored; {} gaps.",
         ids.len(),
         cube.attr_f64("size_px")?,
         cube.attr_f64("size_px")?,
         cube.attr_f64("resolution_m")?,
         days.len(),
-        human_bytes(folder_bytes(path)),
+        human_bytes(stored_bytes(path)?),
         gaps.len(),
     ));
     page = availability(page, &tile, &ids, &days, &counts);

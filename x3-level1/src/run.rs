@@ -1,11 +1,10 @@
 //! The loop over tiles, and its two companions: say what would be done, and prove what was done.
 
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
-use minicube::{Cube, Outcome, is_sealed, plan_hash};
+use minicube::{Cube, Outcome, is_sealed, list_stores, plan_hash, remove_uploaded, stored_bytes};
 
 use crate::Error;
 use crate::build::build;
@@ -26,6 +25,8 @@ pub const STAGE: &str = "x3-level1";
 pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure> {
     let ledger_path = plan.raw.join("ledger.parquet");
     let ledger = Ledger::read(&ledger_path)?;
+    // A bucket that cannot be reached is told before the work, not after it.
+    list_stores(&plan.level1)?;
     let mut run = Run::start(STAGE, env!("CARGO_PKG_VERSION"), ctx, plan, project.seed);
     run.input(&project.locations());
     if ledger_path.exists() {
@@ -33,8 +34,9 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
     }
     let (mut stores, mut failures) = (Vec::new(), Vec::new());
     for (_, cubes) in plan.tiles.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
-        let path = plan.store(&cubes.tile);
-        match plan.tile(cubes, &ledger).and_then(|tile| build_tile(&tile, &path, plan.memory, &ledger, ctx)) {
+        let (path, partial) = (plan.store(&cubes.tile), plan.partial(&cubes.tile));
+        let place = (path.as_path(), partial.as_path());
+        match plan.tile(cubes, &ledger).and_then(|tile| build_tile(&tile, place, plan.memory, &ledger, ctx)) {
             Ok((outcome, gaps)) => {
                 run.outcome(outcome);
                 gaps.iter().for_each(|gap| run.outcome(gap_outcome(&cubes.tile, gap)));
@@ -50,7 +52,7 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
         }
     }
     let page = if run.nothing_done() { None } else { Some(report::page(&project.name, &stores)?) };
-    let finish = run.finish(&plan.level1, page)?;
+    let finish = run.finish(&plan.folder, page)?;
     match failures.into_iter().next() {
         Some(first) if stores.is_empty() => Err(first.into()),
         _ => Ok(finish),
@@ -59,39 +61,29 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
 
 fn build_tile(
     tile: &TilePlan,
-    path: &Path,
+    (path, partial): (&Path, &Path),
     memory: usize,
     ledger: &Ledger,
     ctx: &Ctx,
 ) -> Result<(Outcome, Vec<Gap>), Error> {
     let hash = plan_hash(tile);
     if is_sealed(path, &hash) {
+        remove_uploaded(path, partial)?;
         let gaps = Cube::open(path, "level1")?.attrs().get("gaps").cloned().unwrap_or_default();
         let gaps: Vec<Gap> = serde_json::from_value(gaps).unwrap_or_default();
         return Ok((Outcome::skipped(&tile.tile, "done before"), gaps));
     }
     let clock = Instant::now();
     let bar = ctx.progress(&tile.tile, (tile.scenes.len() * (tile.assets.len() + 1)) as u64);
-    let gaps = build(tile, path, &hash, ledger, memory, &|| bar.inc(1));
+    let gaps = build(tile, (path, partial), &hash, ledger, memory, &|| bar.inc(1));
     bar.finish();
-    Ok((Outcome::ok(&tile.tile, clock.elapsed().as_secs_f64(), folder_bytes(path)), gaps?))
+    let gaps = gaps?;
+    Ok((Outcome::ok(&tile.tile, clock.elapsed().as_secs_f64(), stored_bytes(path)?), gaps))
 }
 
 fn gap_outcome(tile: &str, gap: &Gap) -> Outcome {
     let unit = format!("{tile}/{}/{}", gap.scene, gap.asset);
     Outcome::failed(unit, format!("{} cubes have a gap: {}", gap.cubes.len(), gap.reason))
-}
-
-/// Bytes of all files below a folder.
-pub(crate) fn folder_bytes(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 /// A table of what would be done, without doing it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minicube::run::{Ctx, Failure, Finish};
-use minicube::{Cube, check, check_files, is_sealed, plan_hash};
+use minicube::{Cube, check, check_files, file_exists, is_sealed, plan_hash};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -31,7 +31,7 @@ pub(crate) fn verify_stores(stores: &[(std::path::PathBuf, Option<&str>)]) -> Fi
     let mut bad = 0;
     for (path, known) in stores {
         let mut problems: Vec<String> = known.iter().map(|&problem| problem.to_owned()).collect();
-        if path.exists() || known.is_none() {
+        if file_exists(&path.join("zarr.json")) || known.is_none() {
             problems.extend(store_problems(path).unwrap_or_else(|error| vec![error.to_string()]));
         }
         bad += usize::from(!problems.is_empty());

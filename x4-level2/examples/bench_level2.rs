@@ -104,7 +104,13 @@ fn store_to_store() {
     let folder = std::env::temp_dir().join(format!("bench-level2-{}", std::process::id()));
     let level1 = folder.join("level1").join("35KMQ.zarr");
     write_level1(&level1);
-    let project = Project { name: "bench".into(), dir: folder.clone(), years: [2021, 2022], seed: 42 };
+    let project = Project {
+        name: "bench".into(),
+        dir: folder.clone(),
+        years: [2021, 2022],
+        seed: 42,
+        buckets: Default::default(),
+    };
     let clock = Instant::now();
     let plan = Plan::resolve(&Config::default(), &project).unwrap();
     run(&plan, &Ctx::quiet(rayon::current_num_threads())).unwrap();

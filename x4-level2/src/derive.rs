@@ -13,7 +13,7 @@ use serde_json::Map;
 
 use crate::leave_out::{LeftOut, leave_out, trial_pixels};
 use crate::level1::{DailySeries, Level1, Observations, Static};
-use crate::plan::{CubeRef, Unit};
+use crate::plan::{CubeRef, Plan, Unit};
 use crate::seasonal::Seasonal;
 use crate::settings::Settings;
 use crate::starts::draw_starts;
@@ -58,7 +58,7 @@ pub(crate) fn derive_tile(
     input: Input<'_>,
     unit: &Unit,
     settings: &Settings,
-    folder: &Path,
+    plan: &Plan,
 ) -> Result<(), Error> {
     let mut level1 = Level1::open(input.path)?;
     if let Some(years) = input.years {
@@ -74,7 +74,7 @@ pub(crate) fn derive_tile(
     if let Some(seasonal) = &seasonal {
         spec = seasonal.extend(spec, level1.size, settings);
     }
-    let writer = CubeWriter::create(&unit.path(folder), &spec, &unit.hash(settings))?;
+    let writer = plan.writer(unit, &spec)?;
 
     if !writer.is_done("coordinates") {
         write_coordinates(&writer, &samples)?;

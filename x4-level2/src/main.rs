@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let args = match &verb {
         Verb::Run(args) | Verb::Plan(args) | Verb::Verify(args) | Verb::Import { args, .. } => args,
     };
+    minicube::open_buckets_with(minicube_s3::open);
     run::main("x4-level2", env!("CARGO_PKG_VERSION"), args, |ctx| match &verb {
         Verb::Run(args) => x4_level2::run(&Plan::load(args)?, ctx),
         Verb::Plan(args) => Ok(Finish::text_only(Plan::load(args)?.text())),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{self, Failure, Project};
-use minicube::{Location, LocationTable, Split, content_hash, plan_hash, to_cf_day};
+use minicube::{
+    CubeSpec, CubeWriter, Location, LocationTable, Split, content_hash, list_stores, partial_path, plan_hash,
+    to_cf_day,
+};
 use serde::Serialize;
 
 use crate::import::{ImportUnit, plan_import};
@@ -25,7 +28,10 @@ pub struct Plan {
     pub separation: Separation,
     /// Inputs that cannot be used, with the reason.
     pub unusable: Vec<(String, String)>,
-    /// The output folder, `<dir>/level2`.
+    /// Where the stores go: `<dir>/level2`, or a place in a bucket.
+    #[serde(skip)]
+    pub level2: PathBuf,
+    /// `<dir>/level2`: manifest, report, and stores under construction.
     #[serde(skip)]
     pub folder: PathBuf,
     /// The location table, if there is one.
@@ -113,11 +119,11 @@ impl Plan {
     /// same ground, or where no input is usable.
     pub fn resolve(config: &Config, project: &Project) -> Result<Plan, Failure> {
         let settings = settings(config, project)?;
-        let folder = project.level2();
+        let (level2, folder) = (project.level2(), project.level2_folder());
         if let Some(import) = &config.import {
             let (units, unusable) = plan_import(import)?;
             let separation = Separation { mode: SplitMode::Spatial, years: None, buffer_m: 0.0 };
-            return Ok(Plan { settings, units, separation, unusable, folder, table: None });
+            return Ok(Plan { settings, units, separation, unusable, level2, folder, table: None });
         }
         let table_path = project.locations();
         let table = if table_path.exists() { Some(LocationTable::read(&table_path)?) } else { None };
@@ -131,7 +137,7 @@ impl Plan {
         if let Some(first) = leaks.first() {
             return Err(Error::Leakage { count: leaks.len(), first: first.clone() }.into());
         }
-        Ok(Plan { settings, units, separation, unusable, folder, table })
+        Ok(Plan { settings, units, separation, unusable, level2, folder, table })
     }
 
     /// Loads a project file and resolves its `[level2]` section.
@@ -162,7 +168,27 @@ impl Plan {
     #[must_use]
     pub fn stores_of(&self, split: Split) -> Vec<PathBuf> {
         let units = self.units.iter().filter(|unit| unit.split == split);
-        units.map(|unit| unit.path(&self.folder)).collect()
+        units.map(|unit| self.store(unit)).collect()
+    }
+
+    /// Where the store of a unit goes.
+    #[must_use]
+    pub fn store(&self, unit: &Unit) -> PathBuf {
+        unit.path(&self.level2)
+    }
+
+    /// Where the store of a unit is built.
+    #[must_use]
+    pub fn partial(&self, unit: &Unit) -> PathBuf {
+        partial_path(&unit.path(&self.folder))
+    }
+
+    /// Begins the store of a unit, or goes on with it.
+    ///
+    /// # Errors
+    /// As [`CubeWriter::create_in`].
+    pub(crate) fn writer(&self, unit: &Unit, spec: &CubeSpec) -> Result<CubeWriter, minicube::Error> {
+        CubeWriter::create_in(&self.store(unit), self.partial(unit), spec, &unit.hash(&self.settings))
     }
 
     /// Identity of all stores together.
@@ -198,7 +224,7 @@ impl Plan {
         }
         let samples: usize = self.units.iter().map(|unit| unit.samples(&self.settings)).sum();
         text.push_str(&format!("split: {}\n", self.separation.text()));
-        text.push_str(&format!("{samples} samples into {}", self.folder.display()));
+        text.push_str(&format!("{samples} samples into {}", self.level2.display()));
         text
     }
 }
@@ -219,7 +245,7 @@ fn level1_units(input: &Input<'_>, settings: &Settings, separation: &Separation)
     let mut tiles = Vec::new();
     let known: Option<BTreeMap<&str, &Location>> =
         table.map(|table| table.locations.iter().map(|location| (location.id.as_str(), location)).collect());
-    for path in stores(folder) {
+    for path in list_stores(folder)? {
         let level1 = Level1::open(&path)?;
         let tile = level1.tile()?;
         for (name, band) in &settings.bands {
@@ -304,15 +330,4 @@ fn grounds(units: &[Unit], settings: &Settings) -> Result<Vec<Ground>, Error> {
         }));
     }
     Ok(grounds)
-}
-
-/// The Zarr stores in a folder, by name.
-pub(crate) fn stores(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "zarr"))
-        .collect();
-    paths.sort();
-    paths
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use minicube::run::{Ctx, Failure, Finish, Run};
-use minicube::{Outcome, Split, is_sealed};
+use minicube::{Outcome, Split, file_exists, is_sealed, list_stores, remove_uploaded, stored_bytes};
 
 use crate::Error;
 use crate::climatology::{class_climatology, climates, write_climatology};
@@ -12,7 +12,7 @@ use crate::derive::{Input, derive_tile};
 use crate::fill_errors::PooledErrors;
 use crate::import::import_unit;
 use crate::normalise::{statistics, write_statistics};
-use crate::plan::{Plan, Source, Unit, stores};
+use crate::plan::{Plan, Source, Unit};
 use crate::report::{Balance, report};
 use crate::splits::{split_rows, splits_plan_hash, write_splits};
 
@@ -24,6 +24,8 @@ use crate::splits::{split_rows, splits_plan_hash, write_splits};
 /// that could not be made are outcomes, and the exit code is then 1.
 pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     let mut run = Run::start("x4-level2", plan.settings.version, ctx, plan, plan.settings.seed);
+    // Also tells a bucket that cannot be reached before the work, not after it.
+    let leftovers = leftovers(plan)?;
     for (unit, reason) in &plan.unusable {
         run.outcome(Outcome::failed(unit, reason));
     }
@@ -34,15 +36,16 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     let mut made = 0;
     for unit in &mine {
         progress.set_message(unit.name());
-        let path = unit.path(&plan.folder);
+        let path = plan.store(unit);
         if is_sealed(&path, &unit.hash(&plan.settings)) {
+            remove_uploaded(&path, &plan.partial(unit))?;
             run.outcome(Outcome::skipped(unit.name(), "done before"));
             made += 1;
         } else {
             let clock = Instant::now();
             match make(unit, plan) {
                 Ok(remark) => {
-                    let bytes = bytes_below(&path);
+                    let bytes = stored_bytes(&path)?;
                     let outcome = Outcome::ok(unit.name(), clock.elapsed().as_secs_f64(), bytes);
                     run.outcome(Outcome { reason: remark, ..outcome });
                     run.output(&path);
@@ -63,7 +66,7 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     if let (0, Some(error)) = (made, first_error) {
         return Err(error.into());
     }
-    for path in leftovers(plan) {
+    for path in leftovers {
         let reason = "left over from another plan: delete it, or it would be trained on";
         run.outcome(Outcome::failed(path.display().to_string(), reason));
     }
@@ -76,29 +79,28 @@ fn make(unit: &Unit, plan: &Plan) -> Result<Option<String>, Error> {
     match &unit.source {
         Source::Level1 { path, cubes, years, climatology, .. } => {
             let input = Input { path, cubes, years: *years, climatology: *climatology };
-            derive_tile(input, unit, &plan.settings, &plan.folder).map(|()| None)
+            derive_tile(input, unit, &plan.settings, plan).map(|()| None)
         }
-        Source::Import(import) => import_unit(import, unit, &plan.settings, &plan.folder),
+        Source::Import(import) => import_unit(import, unit, &plan.settings, plan),
     }
 }
 
 /// What is about all stores; only once all of them are there, so that the last shard to finish does it.
 fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Report>, Failure> {
-    let sealed = |unit: &&Unit| is_sealed(&unit.path(&plan.folder), &unit.hash(&plan.settings));
+    let sealed = |unit: &&Unit| is_sealed(&plan.store(unit), &unit.hash(&plan.settings));
     let (there, expected) = (plan.units.iter().filter(sealed).count(), plan.units.len());
     if there < expected {
         run.note("waiting_for_stores", expected - there);
         return Ok(None);
     }
-    let paths: Vec<(Split, PathBuf)> =
-        plan.units.iter().map(|unit| (unit.split, unit.path(&plan.folder))).collect();
+    let paths: Vec<(Split, PathBuf)> = plan.units.iter().map(|unit| (unit.split, plan.store(unit))).collect();
     let files =
-        ["normalisation.json", "climatology.parquet", "splits.parquet"].map(|name| plan.folder.join(name));
+        ["normalisation.json", "climatology.parquet", "splits.parquet"].map(|name| plan.level2.join(name));
     let [normalisation, climatology, splits] = &files;
     // The table of splits names the plan and comes last.
     let done = splits_plan_hash(splits).is_some_and(|found| found == plan.hash())
-        && normalisation.exists()
-        && climatology.exists();
+        && file_exists(normalisation)
+        && file_exists(climatology);
     if !done {
         let train = plan.stores_of(Split::Train);
         write_statistics(normalisation, &statistics(&train)?)?;
@@ -141,20 +143,13 @@ fn note_inputs(run: &mut Run, units: &[&Unit]) {
     }
 }
 
-/// Sealed stores in the output folder that the plan does not know.
-fn leftovers(plan: &Plan) -> Vec<PathBuf> {
-    let known: Vec<PathBuf> = plan.units.iter().map(|unit| unit.path(&plan.folder)).collect();
-    let all = Split::ALL.iter().flat_map(|split| stores(&plan.folder.join(split.name())));
-    all.filter(|path| !known.contains(path)).collect()
-}
-
-fn bytes_below(path: &Path) -> u64 {
-    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
+/// Sealed stores beside those of the plan that it does not know.
+fn leftovers(plan: &Plan) -> Result<Vec<PathBuf>, Error> {
+    let known: Vec<PathBuf> = plan.units.iter().map(|unit| plan.store(unit)).collect();
+    let mut found = Vec::new();
+    for split in Split::ALL {
+        found.extend(list_stores(&plan.level2.join(split.name()))?);
+    }
+    found.retain(|path| !known.contains(path));
+    Ok(found)
 }

@@ -1,14 +1,14 @@
 //! `splits.parquet`: which sample is where, when and in which split.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use minicube::{Bounds, Cube, Epsg, LocationTable, SCHEMA_VERSION, Split, write_table};
+use bytes::Bytes;
+use minicube::{Bounds, Cube, Epsg, LocationTable, SCHEMA_VERSION, Split, read_file, write_table};
 use ndarray::{ArrayD, Axis};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
@@ -184,7 +184,7 @@ pub(crate) fn splits_batch(
 /// The `plan_hash` that a table was written with; `None` where there is no such table.
 #[must_use]
 pub(crate) fn splits_plan_hash(path: &Path) -> Option<String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(read_file(path).ok()?)).ok()?;
     let entries = builder.metadata().file_metadata().key_value_metadata()?;
     let own: Value =
         serde_json::from_str(entries.iter().find(|e| e.key == "minicube")?.value.as_deref()?).ok()?;
@@ -196,11 +196,7 @@ pub(crate) fn splits_plan_hash(path: &Path) -> Option<String> {
 /// # Errors
 /// [`minicube::Error::Io`] or [`minicube::Error::Table`] if it cannot be read.
 pub(crate) fn read_batch(path: &Path) -> Result<RecordBatch, Error> {
-    let file = File::open(path).map_err(|source| minicube::Error::Io {
-        path: path.to_owned(),
-        action: "read",
-        source,
-    })?;
+    let file = Bytes::from(read_file(path)?);
     let damaged = |error: &dyn std::fmt::Display| minicube::Error::Table {
         path: path.to_owned(),
         reason: error.to_string(),

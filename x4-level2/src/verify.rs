@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use chrono::Datelike;
 use minicube::run::{Ctx, Failure, Finish};
-use minicube::{Cube, Season, Split, check, check_files, from_cf_day, is_sealed};
+use minicube::{Cube, Season, Split, check, check_files, file_exists, from_cf_day, is_sealed, read_file};
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 
@@ -35,13 +35,13 @@ pub fn verify(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     let mut problems = Vec::new();
     let mut there = 0;
     for (i, unit) in plan.units.iter().enumerate() {
-        let path = unit.path(&plan.folder);
+        let path = plan.store(unit);
         let named = |problem: String| format!("{}: {problem}", unit.name());
         match state(&path, &unit.hash(&plan.settings)) {
             Some(problem) => problems.push(named(problem)),
             None => there += 1,
         }
-        if path.exists() && ctx.mine(i) {
+        if file_exists(&path.join("zarr.json")) && ctx.mine(i) {
             problems.extend(check_store(&path, unit, &plan.settings).into_iter().map(named));
         }
     }
@@ -67,7 +67,7 @@ fn state(path: &Path, hash: &str) -> Option<String> {
     if is_sealed(path, hash) {
         return None;
     }
-    if !path.exists() {
+    if !file_exists(&path.join("zarr.json")) {
         return Some("not made yet".to_owned());
     }
     Some(match Cube::open(path, "level2").and_then(|cube| Ok(cube.attr_str("plan_hash")?.to_owned())) {
@@ -177,7 +177,7 @@ fn check_summaries(plan: &Plan) -> Result<Vec<String>, Error> {
     let another = "not the climatology of the training stores";
     problems.extend(told(check_table(plan, "climatology.parquet", climatology_batch(&expected), another)));
     let stores: Vec<(Split, PathBuf)> =
-        plan.units.iter().map(|unit| (unit.split, unit.path(&plan.folder))).collect();
+        plan.units.iter().map(|unit| (unit.split, plan.store(unit))).collect();
     let rows = split_rows(&stores)?;
     let another = "not the samples of the stores";
     problems.extend(told(check_table(
@@ -213,7 +213,7 @@ fn check_table(
     expected: Result<RecordBatch, ArrowError>,
     another: &str,
 ) -> Result<Vec<String>, Error> {
-    let path = plan.folder.join(name);
+    let path = plan.level2.join(name);
     let expected =
         expected.map_err(|error| minicube::Error::Table { path: path.clone(), reason: error.to_string() })?;
     let found = read_batch(&path)?;
@@ -233,9 +233,8 @@ fn check_table(
 }
 
 fn check_statistics(plan: &Plan, train: &[PathBuf]) -> Result<Vec<String>, Error> {
-    let path = plan.folder.join("normalisation.json");
-    let io = |source| minicube::Error::Io { path: path.clone(), action: "read", source };
-    let bytes = std::fs::read(&path).map_err(io)?;
+    let path = plan.level2.join("normalisation.json");
+    let bytes = read_file(&path)?;
     let stored: BTreeMap<String, Statistics> = serde_json::from_slice(&bytes)
         .map_err(|error| minicube::Error::Table { path: path.clone(), reason: error.to_string() })?;
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1e-12);

@@ -16,6 +16,7 @@ struct Cli {
 fn main() -> ExitCode {
     x5_dl::tune_allocator();
     let cli = Cli::parse();
+    minicube::open_buckets_with(minicube_s3::open);
     minicube::run::main("x5-dl", env!("CARGO_PKG_VERSION"), cli.verb.args(), |ctx| {
         let project = ProjectConfig::load(cli.verb.args())?;
         let config: x5_dl::Config = project.section("train")?;

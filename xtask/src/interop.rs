@@ -56,9 +56,11 @@ pub(crate) fn check(project: &Path) -> Result<()> {
         .collect();
     scripts.sort();
     ensure!(!scripts.is_empty(), "no check_*.py in {}", folder.display());
+    let bins = build_binaries()?;
     for script in scripts {
         let name = script.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        run(python::script(&script, &folder.join("common.py"))?.arg(project), &name)?;
+        let mut check = python::script(&script, &folder.join("common.py"))?;
+        run(check.arg(project).env("MINICUBE_BINARIES", &bins), &name)?;
     }
     Ok(())
 }

@@ -64,10 +64,11 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 
 /// Builds all binaries in the dev profile (which is optimised); the folder that holds them.
 ///
-/// The whole workspace at once and with the feature that the tests switch on, as the tests do: otherwise every member
-/// would be compiled a second time. The feature adds functions that no binary calls.
+/// The whole workspace at once and with the features that the tests switch on, as the tests do: otherwise every member
+/// would be compiled a second time. The features add functions that no binary calls.
 pub(crate) fn build_binaries() -> Result<PathBuf> {
-    let arguments = ["build", "--workspace", "--bins", "--locked", "--features", "minicube/testing"];
+    let features = "minicube/testing,minicube-s3/testing";
+    let arguments = ["build", "--workspace", "--bins", "--locked", "--features", features];
     run(cargo().args(arguments), "cargo build")?;
     Ok(target_dir()?.join("debug"))
 }

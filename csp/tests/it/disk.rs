@@ -14,7 +14,13 @@ const EXPLAIN: &str = "\n[explain]\nmodel = \"rnn\"\ngamma = \"auto\"\nk_range =
 fn a_full_disk_is_told_and_the_run_goes_on_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     tiny_level2(dir.path(), 24, 12, 8).unwrap();
-    let project = Project { name: "t".into(), dir: dir.path().to_owned(), years: [2021, 2021], seed: 42 };
+    let project = Project {
+        name: "t".into(),
+        dir: dir.path().to_owned(),
+        years: [2021, 2021],
+        seed: 42,
+        buckets: Default::default(),
+    };
     let model = ModelConfig {
         name: "rnn".into(),
         weather: Some(["tp_mean", "t2m_mean", "sp_mean"].map(str::to_owned).to_vec()),

@@ -23,7 +23,13 @@ fn toy() -> ToyModel {
 }
 
 fn project(dir: &Path) -> Project {
-    Project { name: "tiny".into(), dir: dir.to_owned(), years: [2021, 2021], seed: 42 }
+    Project {
+        name: "tiny".into(),
+        dir: dir.to_owned(),
+        years: [2021, 2021],
+        seed: 42,
+        buckets: Default::default(),
+    }
 }
 
 fn config() -> Config {

@@ -1,14 +1,14 @@
 //! What every file of a store was when the store was sealed: a missing shard would read as fill, a damaged one as values.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::Violation;
 use crate::Error;
-use crate::files::{list_files, sha256_file, write_atomic};
+use crate::files::{list_files, sha256_bytes, write_atomic};
+use crate::objects::{file_exists, join_key, object, read_file};
 
 /// The list inside a store, as `sha256sum` writes and checks it: `<SHA-256>  <path>`, by path.
 pub(super) const CHECKSUMS_FILE: &str = "checksums.sha256";
@@ -21,10 +21,10 @@ pub(super) const CHECKSUMS_FILE: &str = "checksums.sha256";
 pub fn check_files(path: &Path) -> Result<Vec<Violation>, Error> {
     let list = path.join(CHECKSUMS_FILE);
     let violation = |file: &str, problem: &str| Violation { variable: file.into(), problem: problem.into() };
-    if path.is_dir() && !list.exists() {
+    if file_exists(&path.join("zarr.json")) && !file_exists(&list) {
         return Ok(vec![violation(CHECKSUMS_FILE, "is missing, so no file can be compared with it")]);
     }
-    let text = fs::read_to_string(&list).map_err(Error::io(&list, "read"))?;
+    let text = String::from_utf8_lossy(&read_file(&list)?).into_owned();
     let expected: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.split_once("  ")).map(|(hash, name)| (name, hash)).collect();
     let found = checksums(path)?;
@@ -49,7 +49,8 @@ pub fn check_files(path: &Path) -> Result<Vec<Violation>, Error> {
 /// [`Error::Io`] if it cannot be read.
 pub fn content_hash(path: &Path) -> Result<String, Error> {
     let list = path.join(CHECKSUMS_FILE);
-    sha256_file(&if list.exists() { list } else { path.join("zarr.json") })
+    let identity = if file_exists(&list) { list } else { path.join("zarr.json") };
+    Ok(sha256_bytes(&read_file(&identity)?))
 }
 
 /// Writes the list of a store that is complete but for it.
@@ -59,16 +60,28 @@ pub(super) fn write_checksums(folder: &Path) -> Result<(), Error> {
     write_atomic(&folder.join(CHECKSUMS_FILE), lines.as_bytes())
 }
 
-/// SHA-256 of every file but the list, by path inside the store.
-fn checksums(folder: &Path) -> Result<BTreeMap<String, String>, Error> {
-    let mut files = Vec::new();
-    list_files(folder, &mut files)?;
-    let name = |file: &Path| file.strip_prefix(folder).unwrap_or(file).to_string_lossy().replace('\\', "/");
-    let names: Vec<(String, PathBuf)> = files.into_iter().map(|file| (name(&file), file)).collect();
+/// SHA-256 of every file but the list and our notes (`.done`, …), by path inside the store.
+fn checksums(store: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let names: Vec<String> = match object(store).map_err(Error::io(store, "read"))? {
+        Some((bucket, prefix)) => {
+            let objects = bucket.list(&prefix).map_err(Error::io(store, "list"))?;
+            let prefix = join_key(&prefix, "");
+            objects.iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect()
+        }
+        None => {
+            let mut files = Vec::new();
+            list_files(store, &mut files)?;
+            let name = |file: &PathBuf| file.strip_prefix(store).unwrap_or(file).to_string_lossy().replace('\\', "/");
+            files.iter().map(name).collect()
+        }
+    };
     names
         .into_par_iter()
-        .filter(|(name, _)| name != CHECKSUMS_FILE)
-        .map(|(name, file)| Ok((name, sha256_file(&file)?)))
+        .filter(|name| name != CHECKSUMS_FILE && !name.starts_with('.'))
+        .map(|name| {
+            let hash = sha256_bytes(&read_file(&store.join(&name))?);
+            Ok((name, hash))
+        })
         .collect()
 }
 

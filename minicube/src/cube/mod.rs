@@ -6,12 +6,14 @@ mod checksums;
 mod codecs;
 mod parts;
 mod read;
+mod remote;
 mod shard;
 mod spec;
+mod upload;
 mod write;
 
 pub use check::{Violation, check};
 pub use checksums::{check_files, content_hash};
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
-pub use write::{CubeWriter, is_sealed};
+pub use write::{CubeWriter, is_sealed, remove_uploaded};

@@ -1,17 +1,20 @@
 //! Reading a sealed store.
 
-use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 use serde_json::{Map, Value, json};
-use zarrs::array::{Array, ArraySubset};
+use zarrs::array::{Array, ArrayError, ArrayMetadata, ArraySubset, CodecError};
 use zarrs::filesystem::FilesystemStore;
+use zarrs::storage::{ReadableStorage, ReadableStorageTraits, StorageError};
 
 use super::Element;
+use super::remote::RemoteStore;
 use super::write::file_indices;
+use crate::objects::{object, read_file};
 use crate::{Error, SCHEMA_VERSION};
 
 /// Root attributes of a store.
@@ -23,13 +26,13 @@ type Metadata = Map<String, Value>;
 /// An open, sealed store.
 pub struct Cube {
     path: PathBuf,
-    store: Arc<FilesystemStore>,
+    store: ReadableStorage,
     attrs: Attrs,
     metadata: Metadata,
 }
 
 impl Cube {
-    /// Opens a store of the named schema.
+    /// Opens a store of the named schema, in a folder or, by `s3://<bucket>/<key>`, in a bucket.
     ///
     /// # Errors
     /// - [`Error::Io`] if it is not there or has no metadata,
@@ -47,12 +50,15 @@ impl Cube {
         if attrs.get("sealed") != Some(&json!(true)) {
             return Err(Error::Unsealed { path: path.to_owned() });
         }
-        let store = FilesystemStore::new(path).map_err(|error| Error::Zarr {
-            path: path.to_owned(),
-            variable: "/".into(),
-            reason: error.to_string(),
-        })?;
-        Ok(Cube { path: path.to_owned(), store: Arc::new(store), attrs, metadata })
+        let store: ReadableStorage = match object(path).map_err(Error::io(path, "read"))? {
+            Some((bucket, prefix)) => Arc::new(RemoteStore { bucket, prefix }),
+            None => Arc::new(FilesystemStore::new(path).map_err(|error| Error::Zarr {
+                path: path.to_owned(),
+                variable: "/".into(),
+                reason: error.to_string(),
+            })?),
+        };
+        Ok(Cube { path: path.to_owned(), store, attrs, metadata })
     }
 
     /// Where the store is.
@@ -186,7 +192,7 @@ impl Cube {
         let ranges: Vec<Range<u64>> = start.iter().zip(shape).map(|(&from, &len)| from..from + len).collect();
         let elements: Vec<T> = array
             .retrieve_array_subset(&ArraySubset::new_with_ranges(&ranges))
-            .map_err(|error| self.zarr_error(var, error))?;
+            .map_err(|error| self.unread(var, error))?;
         ArrayD::from_shape_vec(IxDyn(&sizes), elements).map_err(|error| self.zarr_error(var, error))
     }
 
@@ -194,14 +200,14 @@ impl Cube {
     fn read_files<T: Element>(
         &self,
         var: &str,
-        array: &Array<FilesystemStore>,
+        array: &Array<dyn ReadableStorageTraits>,
         files: &[(Vec<u64>, Vec<u64>)],
         start: &[u64],
         sizes: &[usize],
     ) -> Result<ArrayD<T>, Error> {
         let mut region = ArrayD::from_elem(IxDyn(sizes), T::from_f64(0.0));
         for (index, first) in files {
-            let file: ArrayD<T> = array.retrieve_chunk(index).map_err(|error| self.zarr_error(var, error))?;
+            let file: ArrayD<T> = array.retrieve_chunk(index).map_err(|error| self.unread(var, error))?;
             let from = |axis: usize| (first[axis] - start[axis]) as usize;
             let len = |axis: usize| file.len_of(Axis(axis)).min(sizes[axis] - from(axis));
             let part = file.slice_each_axis(|axis| Slice::from(..len(axis.axis.index())));
@@ -247,12 +253,15 @@ impl Cube {
     /// As [`Cube::read`].
     pub fn read_strings(&self, var: &str) -> Result<Vec<String>, Error> {
         let array = self.array(var)?;
-        array.retrieve_array_subset(&array.subset_all()).map_err(|error| self.zarr_error(var, error))
+        array.retrieve_array_subset(&array.subset_all()).map_err(|error| self.unread(var, error))
     }
 
-    fn array(&self, var: &str) -> Result<Array<FilesystemStore>, Error> {
-        self.array_metadata(var)?;
-        Array::open(self.store.clone(), &format!("/{var}")).map_err(|error| self.zarr_error(var, error))
+    /// The variable as its consolidated metadata describe it, so that nothing is read for it again.
+    fn array(&self, var: &str) -> Result<Array<dyn ReadableStorageTraits>, Error> {
+        let metadata: ArrayMetadata = serde_json::from_value(self.array_metadata(var)?.clone())
+            .map_err(|error| self.zarr_error(var, error))?;
+        Array::new_with_metadata(self.store.clone(), &format!("/{var}"), metadata)
+            .map_err(|error| self.zarr_error(var, error))
     }
 
     /// The metadata document of a variable, if there is such a one.
@@ -268,6 +277,22 @@ impl Cube {
         Error::Missing { path: self.path.clone(), name: name.to_owned(), found: self.vars().join(", ") }
     }
 
+    /// Why something of a variable was not read: the system's or the object store's reason where it is one, so that a
+    /// lost connection is told from a damaged store.
+    fn unread(&self, var: &str, error: ArrayError) -> Error {
+        match error {
+            ArrayError::StorageError(StorageError::IOError(source))
+            | ArrayError::CodecError(
+                CodecError::IOError(source) | CodecError::StorageError(StorageError::IOError(source)),
+            ) => Error::Io {
+                path: self.path.join(var),
+                action: "read",
+                source: io::Error::new(source.kind(), source),
+            },
+            other => self.zarr_error(var, other),
+        }
+    }
+
     fn zarr_error(&self, var: &str, reason: impl std::fmt::Display) -> Error {
         Error::Zarr { path: self.path.clone(), variable: var.to_owned(), reason: reason.to_string() }
     }
@@ -275,7 +300,7 @@ impl Cube {
 
 /// Indices and first elements of the files that make up a region; `None` if it takes only a part of one.
 fn whole_files(
-    array: &Array<FilesystemStore>,
+    array: &Array<dyn ReadableStorageTraits>,
     full: &[u64],
     start: &[u64],
     shape: &[u64],
@@ -294,8 +319,7 @@ fn whole_files(
 
 /// Root attributes and consolidated metadata of a store.
 pub(super) fn read_root(path: &Path) -> Result<(Attrs, Metadata), Error> {
-    let file = path.join("zarr.json");
-    let bytes = fs::read(&file).map_err(Error::io(&file, "read"))?;
+    let bytes = read_file(&path.join("zarr.json"))?;
     let mut root: Value = serde_json::from_slice(&bytes).map_err(|error| Error::Zarr {
         path: path.to_owned(),
         variable: "/".into(),

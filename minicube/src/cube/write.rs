@@ -17,15 +17,18 @@ use zarrs::storage::StorageError;
 use super::checksums::write_checksums;
 use super::codecs::codecs;
 use super::shard::{compress_chunks, shard_bytes, shard_file};
+use super::upload::{remove_folder, upload};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
 use crate::files::{list_files, partial_path, write_atomic, write_renamed};
+use crate::objects::{is_url, read_file};
 use crate::{Error, SCHEMA_VERSION};
 
 const PLAN_FILE: &str = ".plan";
 const DONE_FILE: &str = ".done";
 const PARTS_FOLDER: &str = ".parts";
 
-/// A store under construction in `<path>.partial`. Regions may be written from many threads, each shard by one.
+/// A store under construction in `<path>.partial`, or in another folder where its place is a bucket. Regions may be
+/// written from many threads, each shard by one.
 pub struct CubeWriter {
     path: PathBuf,
     partial: PathBuf,
@@ -37,12 +40,20 @@ pub struct CubeWriter {
 /// Whether a sealed store of this plan stands at `path`, so that there is nothing to do.
 #[must_use]
 pub fn is_sealed(path: &Path, plan_hash: &str) -> bool {
-    let Ok(bytes) = fs::read(path.join("zarr.json")) else { return false };
+    let Ok(bytes) = read_file(&path.join("zarr.json")) else { return false };
     let Ok(root) = serde_json::from_slice::<Value>(&bytes) else { return false };
     let attrs = &root["attributes"];
     attrs["sealed"] == json!(true)
         && attrs["plan_hash"] == json!(plan_hash)
         && attrs["schema_version"] == json!(SCHEMA_VERSION)
+}
+
+/// Removes the folder that a store in a bucket was built in, which a kill at the end of the upload leaves behind.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be removed.
+pub fn remove_uploaded(path: &Path, partial: &Path) -> Result<(), Error> {
+    if is_url(path) { remove_folder(partial) } else { Ok(()) }
 }
 
 impl CubeWriter {
@@ -53,7 +64,20 @@ impl CubeWriter {
     /// - [`Error::Missing`] if a variable uses a dimension without a length,
     /// - [`Error::Zarr`] if the layout is refused by the Zarr library.
     pub fn create(path: &Path, spec: &CubeSpec, plan_hash: &str) -> Result<CubeWriter, Error> {
-        let partial = partial_path(path);
+        CubeWriter::create_in(path, partial_path(path), spec, plan_hash)
+    }
+
+    /// As [`CubeWriter::create`], in the folder `partial`; the store's own path may then be the URL of a place in a
+    /// bucket, to which it is uploaded when it is sealed.
+    ///
+    /// # Errors
+    /// As [`CubeWriter::create`].
+    pub fn create_in(
+        path: &Path,
+        partial: PathBuf,
+        spec: &CubeSpec,
+        plan_hash: &str,
+    ) -> Result<CubeWriter, Error> {
         let resumed = fs::read_to_string(partial.join(PLAN_FILE)).is_ok_and(|found| found == plan_hash);
         if !resumed && partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::io(&partial, "remove"))?;
@@ -131,7 +155,7 @@ impl CubeWriter {
     }
 
     /// Consolidates the metadata, checks the layout, marks the store sealed, lists the checksums of its files and gives it
-    /// its name, in place of any older store there.
+    /// its name, in place of any older store there. In a bucket its root metadata come last.
     ///
     /// # Errors
     /// - [`Error::Violations`] if the store breaks its layout,
@@ -147,17 +171,21 @@ impl CubeWriter {
                 first: first.to_string(),
             });
         }
+        let parts = self.parts_folder();
+        if parts.exists() {
+            fs::remove_dir_all(&parts).map_err(Error::io(&parts, "remove"))?;
+        }
+        write_checksums(&self.partial)?;
+        if is_url(&self.path) {
+            upload(&self.partial, &self.path)?;
+            return Cube::open(&self.path, schema);
+        }
         for file in [DONE_FILE, PLAN_FILE] {
             let path = self.partial.join(file);
             if path.exists() {
                 fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
             }
         }
-        let parts = self.parts_folder();
-        if parts.exists() {
-            fs::remove_dir_all(&parts).map_err(Error::io(&parts, "remove"))?;
-        }
-        write_checksums(&self.partial)?;
         sync_all(&self.partial)?;
         if self.path.exists() {
             fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Args, Failure};
+use crate::objects::parse_url;
 
 /// Sections that a project file may have; each is parsed by the stage that owns it.
 const SECTIONS: [&str; 9] =
@@ -26,6 +27,19 @@ pub struct Project {
     pub years: [i32; 2],
     /// Seed of everything random.
     pub seed: u64,
+    /// What lies in a bucket instead of the project folder.
+    #[serde(skip)]
+    pub buckets: Buckets,
+}
+
+/// URLs `s3://<bucket>/<prefix>` of stores that are not kept in the project folder. They decide no bytes. Endpoint, region
+/// and keys come from the usual variables of the environment (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Buckets {
+    /// Where the Level-1 stores are.
+    pub level1: Option<PathBuf>,
+    /// Where the Level-2 stores, `splits.parquet` and `normalisation.json` are.
+    pub level2: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +50,8 @@ struct ProjectSection {
     years: Option<[i32; 2]>,
     #[serde(default = "default_seed")]
     seed: u64,
+    level1: Option<String>,
+    level2: Option<String>,
 }
 
 fn default_seed() -> u64 {
@@ -61,15 +77,27 @@ impl Project {
         self.dir.join("raw")
     }
 
-    /// `<dir>/level1`.
+    /// Where the Level-1 stores are: `<dir>/level1`, or the URL of a place in a bucket.
     #[must_use]
     pub fn level1(&self) -> PathBuf {
+        self.buckets.level1.clone().unwrap_or_else(|| self.level1_folder())
+    }
+
+    /// `<dir>/level1`: manifest, report, and what is being built for a bucket.
+    #[must_use]
+    pub fn level1_folder(&self) -> PathBuf {
         self.dir.join("level1")
     }
 
-    /// `<dir>/level2`.
+    /// Where the Level-2 stores are: `<dir>/level2`, or the URL of a place in a bucket.
     #[must_use]
     pub fn level2(&self) -> PathBuf {
+        self.buckets.level2.clone().unwrap_or_else(|| self.level2_folder())
+    }
+
+    /// `<dir>/level2`: manifest, report, and what is being built for a bucket.
+    #[must_use]
+    pub fn level2_folder(&self) -> PathBuf {
         self.dir.join("level2")
     }
 
@@ -143,7 +171,12 @@ impl Config {
             ))
             .hint("put the earlier year first"));
         }
-        let project = Project { name: found.name, dir, years, seed: found.seed };
+        let url = |key: &str, text: &Option<String>| {
+            text.as_deref().map(|text| bucket_url(path, key, text)).transpose()
+        };
+        let buckets =
+            Buckets { level1: url("level1", &found.level1)?, level2: url("level2", &found.level2)? };
+        let project = Project { name: found.name, dir, years, seed: found.seed, buckets };
         Ok(Config { project, path: path.clone(), sections })
     }
 
@@ -164,6 +197,16 @@ impl Config {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
         parse_section(&self.path, name, self.sections.get(name), &text)
     }
+}
+
+fn bucket_url(path: &Path, key: &str, text: &str) -> Result<PathBuf, Failure> {
+    parse_url(text).map_err(|found| {
+        Failure::new(format!(
+            "{}: [project] {key}: expected s3://<bucket>/<prefix>, found {found}",
+            path.display()
+        ))
+        .hint("keys go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the server into AWS_ENDPOINT_URL")
+    })
 }
 
 fn parse_section<T: DeserializeOwned>(
@@ -268,6 +311,20 @@ mod tests {
     fn a_wrong_section_names_the_nearest() {
         let failure = load("[project]\nname = \"a\"\ndir = \"d\"\n[downlod]\n").err().unwrap();
         assert!(failure.hint_text().unwrap().contains("did you mean `download`"), "{failure:?}");
+    }
+
+    #[test]
+    fn levels_may_lie_in_a_bucket() {
+        let text = "[project]\nname = \"a\"\ndir = \"d\"\nlevel2 = \"s3://cubes/a/level2\"\n";
+        let project = load(text).unwrap().project;
+        assert_eq!(project.level2(), Path::new("s3://cubes/a/level2"));
+        assert_eq!(project.level1(), project.level1_folder());
+        let failure = load(&text.replace("s3://", "s3://me:secret@")).err().unwrap();
+        assert!(
+            failure.to_string().contains("[project] level2: expected s3://<bucket>/<prefix>"),
+            "{failure}"
+        );
+        assert!(!failure.to_string().contains("secret"), "{failure}");
     }
 
     #[test]

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Ctx, Failure};
-use crate::files::list_files;
+use crate::objects::is_store_url;
 use crate::report::Report;
 use crate::{
     Error, FileRef, Outcome, RunManifest, SCHEMA_VERSION, Status, plan_hash, sha256_file, sha256_store,
-    write_atomic,
+    stored_bytes, write_atomic,
 };
 
 /// How a stage ended: what it prints and its exit code.
@@ -207,14 +207,9 @@ fn file_refs(paths: &[PathBuf], base: &Path) -> Result<Vec<FileRef>, Error> {
     paths
         .iter()
         .map(|path| {
-            let (bytes, sha256) = if path.is_dir() {
-                let mut files = Vec::new();
-                list_files(path, &mut files)?;
-                let bytes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|m| m.len()).sum();
-                (bytes, sha256_store(path)?)
-            } else {
-                (fs::metadata(path).map_err(Error::io(path, "read"))?.len(), sha256_file(path)?)
-            };
+            let is_store = path.is_dir() || is_store_url(path);
+            let sha256 = if is_store { sha256_store(path)? } else { sha256_file(path)? };
+            let bytes = stored_bytes(path)?;
             Ok(FileRef { path: path.strip_prefix(base).unwrap_or(path).to_owned(), bytes, sha256 })
         })
         .collect()

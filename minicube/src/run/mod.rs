@@ -8,7 +8,7 @@ mod failure;
 mod finish;
 
 pub use args::{Args, Shard, Verb};
-pub use config::{Config, Project};
+pub use config::{Buckets, Config, Project};
 pub use context::{Ctx, Progress, main};
 pub use failure::Failure;
 pub use finish::{Finish, Run, human_bytes, human_seconds, peak_rss_bytes};

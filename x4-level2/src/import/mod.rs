@@ -17,7 +17,7 @@ pub(crate) use files::plan_import;
 pub use files::{ImportCube, ImportUnit};
 
 use crate::config::Format;
-use crate::plan::Unit;
+use crate::plan::{Plan, Unit};
 use crate::settings::Settings;
 use crate::store::{
     Layout, Sample, StaticVar, WeatherVar, write_coordinates, write_maps, write_static, write_weather,
@@ -51,13 +51,13 @@ pub(crate) fn import_unit(
     import: &ImportUnit,
     unit: &Unit,
     settings: &Settings,
-    folder: &std::path::Path,
+    plan: &Plan,
 ) -> Result<Option<String>, Error> {
     let Some(first) = import.cubes.first() else { return Ok(None) };
     let first = load(import, first)?;
     let layout = layout(&first, import, unit, settings);
     drop(first);
-    let writer = CubeWriter::create(&unit.path(folder), &layout.spec(), &unit.hash(settings))?;
+    let writer = plan.writer(unit, &layout.spec())?;
     let bands = BANDS.map(str::to_owned);
     // The maps go to disk at once; only what is one number a step stays in memory.
     let small = import
@@ -84,7 +84,7 @@ pub(crate) fn import_unit(
     for (i, var) in layout.weather.iter().enumerate() {
         let parts: Vec<_> = small.iter().map(|(_, weather, _)| weather[i].1.view()).collect();
         let values = ndarray::stack(Axis(0), &parts).map_err(|error| Error::Variable {
-            path: unit.path(folder),
+            path: plan.store(unit),
             variable: var.name.clone(),
             expected: "the shape of the first cube".into(),
             found: error.to_string(),

@@ -87,7 +87,7 @@ pub(crate) struct Statistics {
 impl Statistics {
     pub(crate) fn read(level2: &Path) -> Result<Statistics, Error> {
         let path = level2.join("normalisation.json");
-        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let bytes = minicube::read_file(&path)?;
         let values = serde_json::from_slice(&bytes).map_err(|e| Error::json(&path, e))?;
         Ok(Statistics { path, values })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use minicube::{Cube, Split};
+use minicube::{Cube, Split, list_stores};
 use ndarray::{Array1, Array3, Array4, ArrayD, Axis, Ix3, s};
 
 use crate::data::DataSpec;
@@ -40,20 +40,7 @@ pub(crate) struct Store {
 
 /// The stores of a split, by name.
 pub(crate) fn store_paths(level2: &Path, split: Split) -> Result<Vec<PathBuf>, Error> {
-    let folder = level2.join(split.to_string());
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| Error::io(&folder, e))?.path();
-        if path.extension().is_some_and(|e| e == "zarr") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    Ok(list_stores(&level2.join(split.to_string()))?)
 }
 
 impl Store {

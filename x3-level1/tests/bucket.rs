@@ -1,0 +1,54 @@
+//! Level 1 in a bucket of a real S3 server on loopback: the same bytes as in a folder.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{project, raw_tree};
+use minicube::sha256_store;
+use minicube_s3::testing::Server;
+
+fn act(verb: &str, config: &Path, server: &Server) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_x3-level1"));
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
+        command.env_remove(key);
+    }
+    command.env("NO_PROXY", "127.0.0.1").envs(server.settings());
+    let output = command.arg(verb).arg("--config").arg(config).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_level_in_a_bucket_has_the_bytes_of_one_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let server = Server::start(&["cubes"]).unwrap();
+    let config = project(dir.path(), "");
+    assert_eq!(act("run", &config, &server).0, Some(0));
+    let store = dir.path().join("data/level1/35KMQ.zarr");
+    let expected = sha256_store(&store).unwrap();
+    fs::remove_dir_all(dir.path().join("data/level1")).unwrap();
+
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("years =", "level1 = \"s3://cubes/level1\"\nyears =")).unwrap();
+    let (code, text) = act("run", &config, &server);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(sha256_store(&server.folder("cubes").join("level1/35KMQ.zarr")).unwrap(), expected);
+    let manifest = fs::read_to_string(dir.path().join("data/level1/run.json")).unwrap();
+    assert!(manifest.contains("s3://cubes/level1/35KMQ.zarr") && manifest.contains(&expected), "{manifest}");
+    let mut left: Vec<_> = fs::read_dir(dir.path().join("data/level1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["report.html", "run.json"]);
+
+    let (code, text) = act("verify", &config, &server);
+    assert!(code == Some(0) && text.contains("ok   s3://cubes/level1/35KMQ.zarr"), "{text}");
+    let (code, text) = act("run", &config, &server);
+    assert!(code == Some(0) && text.contains("nothing to do"), "{text}");
+}
