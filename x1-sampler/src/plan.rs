@@ -447,7 +447,13 @@ mod tests {
     use super::*;
 
     fn project() -> Project {
-        Project { name: "p".into(), dir: "/tmp/p".into(), years: [2018, 2019], seed: 1, buckets: Default::default() }
+        Project {
+            name: "p".into(),
+            dir: "/tmp/p".into(),
+            years: [2018, 2019],
+            seed: 1,
+            buckets: Default::default(),
+        }
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn checksums(store: &Path) -> Result<BTreeMap<String, String>, Error> {
         None => {
             let mut files = Vec::new();
             list_files(store, &mut files)?;
-            let name = |file: &PathBuf| file.strip_prefix(store).unwrap_or(file).to_string_lossy().replace('\\', "/");
+            let name = |file: &PathBuf| {
+                file.strip_prefix(store).unwrap_or(file).to_string_lossy().replace('\\', "/")
+            };
             files.iter().map(name).collect()
         }
     };
@@ -87,6 +89,8 @@ fn checksums(store: &Path) -> Result<BTreeMap<String, String>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn problems(folder: &Path) -> Vec<String> {

@@ -42,7 +42,13 @@ pub(crate) fn plan(earth: &str, dir: &Path, windows: &[(usize, usize)]) -> Resul
 
 /// A plan for the given locations.
 pub(crate) fn plan_of(section: &Download, dir: &Path, locations: Vec<Location>) -> Result<Plan> {
-    let project = Project { name: "bench".into(), dir: dir.to_owned(), years: [2021, 2021], seed: 42, buckets: Default::default() };
+    let project = Project {
+        name: "bench".into(),
+        dir: dir.to_owned(),
+        years: [2021, 2021],
+        seed: 42,
+        buckets: Default::default(),
+    };
     let table = LocationTable { locations, grid: CellGrid::default(), meta: serde_json::Map::new() };
     table.write(&project.locations())?;
     Ok(Plan::new(project, section, &table)?)
