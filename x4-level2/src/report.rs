@@ -161,11 +161,11 @@ pub(crate) fn report(
         .section("Seasons")
         .svg(
             "Share of the frames in each season, percent; 25 is balance.",
-            &bars("Frames", &seasons, &groups(&balance.frames)),
+            &bars("Frames by season (%)", &seasons, &groups(&balance.frames)),
         )
         .svg(
             "Season in which the samples start, percent.",
-            &bars("Starts", &seasons, &groups(&balance.starts)),
+            &bars("Starts by season (%)", &seasons, &groups(&balance.starts)),
         );
 
     let share = |(&month, &(seen, all)): (&Month, &(u64, u64))| (month, seen as f64 / all.max(1) as f64);

@@ -72,12 +72,9 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
             .x_label_area_size(40)
             .y_label_area_size(62)
             .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
+        let date = if x_range.1 - x_range.0 < 240.0 { "%-d %b %Y" } else { "%b %Y" };
         let x_text = |x: &f64| {
-            if plot.x_is_date {
-                from_cf_day(x.round() as i32).format("%b %Y").to_string()
-            } else {
-                number(*x)
-            }
+            if plot.x_is_date { from_cf_day(x.round() as i32).format(date).to_string() } else { number(*x) }
         };
         chart
             .configure_mesh()
