@@ -115,9 +115,9 @@ impl PooledErrors {
         let rows = self.fills.iter().zip(&self.rmse).map(row).collect();
         let groups: Vec<(String, Vec<f64>)> =
             self.fills.iter().cloned().zip(self.rmse.iter().cloned()).collect();
-        page.section("Error of the gap filling")
-            .text(&text)
-            .table(&columns, rows)
-            .svg("The same as bars.", &bars("Error of the gap filling", &self.quantities, &groups))
+        page.section("Error of the gap filling").text(&text).table(&columns, rows).svg(
+            "The same as bars.",
+            &bars("Root mean square error (reflectance, NDVI)", &self.quantities, &groups),
+        )
     }
 }

@@ -26,6 +26,7 @@ mod splits;
 mod starts;
 mod steps;
 mod store;
+mod units;
 mod utm;
 mod verify;
 mod weather;

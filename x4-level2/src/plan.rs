@@ -1,20 +1,16 @@
 //! What will run: settings checked, inputs found, one unit a store.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use minicube::run::{self, Failure, Project};
-use minicube::{
-    CubeSpec, CubeWriter, Location, LocationTable, Split, content_hash, list_stores, partial_path, plan_hash,
-    to_cf_day,
-};
+use minicube::{CubeSpec, CubeWriter, LocationTable, Split, partial_path, plan_hash};
 use serde::Serialize;
 
 use crate::import::{ImportUnit, plan_import};
-use crate::leakage::{Ground, leaks};
-use crate::level1::Level1;
+use crate::leakage::leaks;
 use crate::separation::{Separation, SplitMode, separation};
 use crate::settings::{Settings, settings};
+use crate::units::{Input, grounds, level1_units};
 use crate::{Config, Error, Format};
 
 /// A checked configuration and its work.
@@ -58,7 +54,7 @@ pub enum Source {
         /// The store.
         #[serde(skip)]
         path: PathBuf,
-        /// Hash of its content, see [`content_hash`].
+        /// Hash of its content, see [`minicube::content_hash`].
         content_sha256: String,
         /// The cubes.
         cubes: Vec<CubeRef>,
@@ -164,6 +160,12 @@ impl Plan {
         Plan::resolve(&config, &file.project)
     }
 
+    /// Whether the samples are those of a public dataset, whose splits are not ours to separate.
+    #[must_use]
+    pub fn is_import(&self) -> bool {
+        self.units.iter().any(|unit| matches!(unit.source, Source::Import(_)))
+    }
+
     /// Paths of the stores of a split.
     #[must_use]
     pub fn stores_of(&self, split: Split) -> Vec<PathBuf> {
@@ -223,111 +225,10 @@ impl Plan {
             text.push_str(&format!("unusable: {unit}: {reason}\n"));
         }
         let samples: usize = self.units.iter().map(|unit| unit.samples(&self.settings)).sum();
-        text.push_str(&format!("split: {}\n", self.separation.text()));
+        if !self.is_import() {
+            text.push_str(&format!("split: {}\n", self.separation.text()));
+        }
         text.push_str(&format!("{samples} samples into {}", self.level2.display()));
         text
     }
-}
-
-type Units = (Vec<Unit>, Vec<(String, String)>);
-
-/// Where Level 1 and its locations are.
-struct Input<'a> {
-    folder: &'a Path,
-    table: Option<&'a LocationTable>,
-    table_path: &'a Path,
-}
-
-/// One unit for each split of each Level-1 store; tiles of the table without a store are unusable.
-fn level1_units(input: &Input<'_>, settings: &Settings, separation: &Separation) -> Result<Units, Error> {
-    let Input { folder, table, table_path } = *input;
-    let mut units = Vec::new();
-    let mut tiles = Vec::new();
-    let known: Option<BTreeMap<&str, &Location>> =
-        table.map(|table| table.locations.iter().map(|location| (location.id.as_str(), location)).collect());
-    for path in list_stores(folder)? {
-        let level1 = Level1::open(&path)?;
-        let tile = level1.tile()?;
-        for (name, band) in &settings.bands {
-            if !level1.has_band(band) {
-                let key = if name == "nir" { "nir" } else { "extra_bands" };
-                let expected = "a band of Level 1";
-                let found = format!("`{band}` (bands of {}: {})", path.display(), level1.band_names());
-                return Err(Error::Setting { key, expected, found });
-            }
-        }
-        let weather = level1.daily_names();
-        if let Some(unknown) = settings.weather.keys().find(|name| !weather.contains_key(*name)) {
-            let known: Vec<&str> = weather.keys().map(String::as_str).collect();
-            let found = format!("`{unknown}` (weather of {}: {})", path.display(), known.join(", "));
-            return Err(Error::Setting { key: "weather", expected: "a weather variable of Level 1", found });
-        }
-        let content_sha256 = content_hash(&path)?;
-        let mut splits: BTreeMap<Split, Vec<CubeRef>> = BTreeMap::new();
-        for (index, id) in level1.ids.iter().enumerate() {
-            let (split, seed) = match &known {
-                None => (Split::Train, index as i64),
-                Some(known) => {
-                    let location = known.get(id.as_str()).ok_or_else(|| Error::UnknownLocation {
-                        path: path.clone(),
-                        id: id.clone(),
-                        table: table_path.to_owned(),
-                    })?;
-                    (location.split, location.seed)
-                }
-            };
-            let cube = CubeRef { index, id: id.clone(), seed };
-            match separation.mode {
-                SplitMode::Spatial | SplitMode::Both => splits.entry(split).or_default().push(cube),
-                SplitMode::Temporal => {
-                    for split in Split::ALL.into_iter().filter(|split| separation.years_of(*split).is_some())
-                    {
-                        splits.entry(split).or_default().push(cube.clone());
-                    }
-                }
-            }
-        }
-        for (split, cubes) in splits {
-            let also_trains = separation.mode == SplitMode::Temporal && split != Split::Train;
-            let source = Source::Level1 {
-                path: path.clone(),
-                content_sha256: content_sha256.clone(),
-                cubes,
-                years: separation.years_of(split),
-                climatology: separation.years_of(Split::Train).filter(|_| also_trains),
-            };
-            units.push(Unit { split, tile: tile.clone(), source });
-        }
-        tiles.push(tile);
-    }
-    if units.is_empty() {
-        return Err(Error::NoInput { path: folder.to_owned(), what: "level-1 stores" });
-    }
-    let absent = table.map(LocationTable::tiles).unwrap_or_default();
-    let unusable = absent
-        .into_keys()
-        .filter(|tile| !tiles.contains(tile))
-        .map(|tile| (tile, "the location table has it, Level 1 has not".to_owned()))
-        .collect();
-    Ok((units, unusable))
-}
-
-/// Where and when the samples of each cube may lie, in each split.
-fn grounds(units: &[Unit], settings: &Settings) -> Result<Vec<Ground>, Error> {
-    let mut grounds = Vec::new();
-    for unit in units {
-        let Source::Level1 { path, cubes, years, .. } = &unit.source else { continue };
-        let level1 = Level1::open(path)?;
-        let bounds = level1.bounds()?;
-        let (from, to) = settings.days_of(*years);
-        grounds.extend(cubes.iter().map(|cube| Ground {
-            cube_id: cube.id.clone(),
-            split: unit.split,
-            epsg: level1.epsg,
-            bounds: bounds[cube.index],
-            from: to_cf_day(from),
-            to: to_cf_day(to),
-        }));
-    }
-    Ok(grounds)
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::fill_errors::PooledErrors;
 use crate::normalise::statistics;
-use crate::plan::{Plan, Source};
+use crate::plan::Plan;
 use crate::sample_page::show_sample;
 
 /// How samples, seasons and gaps are distributed.
@@ -117,8 +117,7 @@ pub(crate) fn report(
     errors: Option<&PooledErrors>,
 ) -> Result<Report, Error> {
     let settings = &plan.settings;
-    let imported = plan.units.iter().any(|unit| matches!(unit.source, Source::Import(_)));
-    let lead = if imported {
+    let lead = if plan.is_import() {
         "Samples of a public dataset in the layout of Level 2. Nothing is filled: values stay as published."
             .to_owned()
     } else {
@@ -145,11 +144,12 @@ pub(crate) fn report(
     });
     let columns =
         ["split", "cubes", "samples", "first day", "last day", "pixels and steps without an observation"];
-    let mut page = Report::new("Level 2")
-        .lead(&lead)
-        .section("Samples")
-        .text(&format!("Splits: {}.", plan.separation.text()))
-        .table(&columns, rows.collect());
+    let rule = match plan.is_import() {
+        true => "Splits as the import was told.".to_owned(),
+        false => format!("Splits: {}.", plan.separation.text()),
+    };
+    let mut page =
+        Report::new("Level 2").lead(&lead).section("Samples").text(&rule).table(&columns, rows.collect());
     let classes: Vec<String> = Split::ALL.iter().map(|split| split.name().to_owned()).collect();
     page = page.svg("Where the samples are.", &scatter_map("Splits", &balance.places, &classes, &[]));
 
@@ -161,11 +161,11 @@ pub(crate) fn report(
         .section("Seasons")
         .svg(
             "Share of the frames in each season, percent; 25 is balance.",
-            &bars("Frames", &seasons, &groups(&balance.frames)),
+            &bars("Frames by season (%)", &seasons, &groups(&balance.frames)),
         )
         .svg(
             "Season in which the samples start, percent.",
-            &bars("Starts", &seasons, &groups(&balance.starts)),
+            &bars("Starts by season (%)", &seasons, &groups(&balance.starts)),
         );
 
     let share = |(&month, &(seen, all)): (&Month, &(u64, u64))| (month, seen as f64 / all.max(1) as f64);
@@ -188,6 +188,12 @@ pub(crate) fn report(
     Ok(page)
 }
 
+/// Four digits behind the point, or after the first one where the number is very large or small.
+fn short(number: f64) -> String {
+    let plain = number == 0.0 || (0.01..1e6).contains(&number.abs());
+    if plain { format!("{number:.4}") } else { format!("{number:.4e}") }
+}
+
 /// Mean, spread and range of every variable in each split. Only those of `train` are in `normalisation.json`.
 fn statistics_table(page: Report, stores: &[(Split, PathBuf)]) -> Result<Report, Error> {
     let mut rows = Vec::new();
@@ -197,7 +203,7 @@ fn statistics_table(page: Report, stores: &[(Split, PathBuf)]) -> Result<Report,
         for (name, found) in statistics(&paths)? {
             let numbers = [found.mean, found.std, found.min, found.max];
             let cells = [name, split.to_string()].into_iter();
-            let numbers = numbers.into_iter().map(|number| format!("{number:.4}"));
+            let numbers = numbers.into_iter().map(short);
             rows.push(cells.chain(numbers).chain([found.count.to_string()]).collect::<Vec<String>>());
         }
     }

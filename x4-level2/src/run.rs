@@ -15,6 +15,7 @@ use crate::normalise::{statistics, write_statistics};
 use crate::plan::{Plan, Source, Unit};
 use crate::report::{Balance, report};
 use crate::splits::{split_rows, splits_plan_hash, write_splits};
+use crate::units::stores;
 
 /// Makes all stores of the plan that belong to this shard, and, once every store of the plan is there,
 /// `normalisation.json`, `climatology.parquet`, `splits.parquet` and the report.
@@ -108,7 +109,9 @@ fn summarise(plan: &Plan, run: &mut Run) -> Result<Option<minicube::report::Repo
         write_splits(splits, &split_rows(&paths)?, plan.table.as_ref(), &plan.separation, &plan.hash())?;
         files.iter().for_each(|file| run.output(file));
     }
-    run.note("split", plan.separation.text());
+    if !plan.is_import() {
+        run.note("split", plan.separation.text());
+    }
     let balance = Balance::of(&paths)?;
     for (split, samples) in &balance.samples {
         run.note(&format!("samples_{split}"), *samples);

@@ -1,6 +1,6 @@
 //! One sample on the report page: its pixels' curves against what was acquired, and its maps over time.
 
-use minicube::report::{Frame, LinePlot, Ramp, Report, Series, Style, lines, ramp_legend};
+use minicube::report::{Frame, LinePlot, Ramp, Report, Series, Style, class_legend, lines, ramp_legend};
 use minicube::{Cube, from_cf_day};
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix3, s};
 
@@ -13,6 +13,9 @@ const PIXELS: usize = 3;
 
 /// Steps of a sample that are drawn.
 const FRAMES: usize = 12;
+
+/// Distances from here on are drawn alike.
+const FAR_DAYS: f32 = 60.0;
 
 /// Reflectance that is drawn as full colour.
 const WHITE: f32 = 0.3;
@@ -119,32 +122,22 @@ fn show_frames(
         "True colour, gap-filled, by the last day of the step: reflectance 0 is black, {WHITE} is full; grey: no value."
     );
     page = page.frames(&caption, &frames, "");
-    let farthest = distance.iter().copied().fold(1.0, f32::max);
-    let following = distance.mapv(|days| if days < 0.0 { f32::NAN } else { days });
-    let maps: [(&str, &Array3<f32>, Ramp, f32, &str); 3] = [
-        ("NDVI, gap-filled.", ndvi, Ramp::Greens, 0.9, "NDVI"),
-        (
-            "mask: dark where an observation falls in the step, white where none does.",
-            mask,
-            Ramp::Gray,
-            1.0,
-            "mask",
-        ),
-        (
-            "dist_mask: days from the step's last day to the next valid observation; grey: none follows.",
-            &following,
-            Ramp::Viridis,
-            farthest,
-            "days",
-        ),
-    ];
-    for (caption, values, ramp, high, unit) in maps {
+    let ramp = |caption: &str, values: &Array3<f32>, ramp: Ramp, high: f32, unit: &str, page: Report| {
         let range = (0.0, high);
         let frame = |&step: &usize| Frame::ramp(label(step), values.index_axis(Axis(0), step), ramp, range);
         let frames: Vec<Frame> = shown.iter().map(frame).collect();
-        page = page.frames(caption, &frames, &ramp_legend(unit, ramp, range));
-    }
-    Ok(page)
+        page.frames(caption, &frames, &ramp_legend(unit, ramp, range))
+    };
+    page = ramp("NDVI, gap-filled.", ndvi, Ramp::Greens, 0.9, "NDVI", page);
+    let gaps = mask.mapv(|mask| mask as u8);
+    let frame = |&step: &usize| Frame::classes(label(step), gaps.index_axis(Axis(0), step), &[0, 1]);
+    let frames: Vec<Frame> = shown.iter().map(frame).collect();
+    let names = ["0 a valid observation in the step".to_owned(), "1 none".to_owned()];
+    page = page.frames("mask, by the last day of the step.", &frames, &class_legend(&names));
+    let following = distance.mapv(|days| if days < 0.0 { f32::NAN } else { days });
+    let caption =
+        "dist_mask: days from the step's last day to the next valid observation; grey: none follows.";
+    Ok(ramp(caption, &following, Ramp::Viridis, FAR_DAYS, &format!("days, {FAR_DAYS} or more"), page))
 }
 
 fn scaled(points: Vec<(f64, f64)>, factor: f64) -> Vec<(f64, f64)> {

@@ -99,6 +99,10 @@ fn check_content(cube: &Cube, unit: &Unit, settings: &Settings) -> Result<Vec<St
     if samples != expected as u64 {
         return Ok(vec![format!("expected {expected} samples, found {samples}")]);
     }
+    let ids: BTreeSet<String> = cube.read_strings("sample_id")?.into_iter().collect();
+    if ids.len() != expected {
+        return Ok(vec![format!("expected {expected} distinct samples, found {}", ids.len())]);
+    }
     let years = match &unit.source {
         Source::Level1 { years, .. } => *years,
         Source::Import(_) => None,
@@ -192,7 +196,7 @@ fn check_summaries(plan: &Plan) -> Result<Vec<String>, Error> {
 
 /// The georeference of imported cubes is too coarse to compare grounds: there a cube must not be in two splits.
 fn check_separation(plan: &Plan, grounds: &[Ground]) -> Vec<String> {
-    if plan.units.iter().any(|unit| matches!(unit.source, Source::Level1 { .. })) {
+    if !plan.is_import() {
         let found = leaks(grounds, plan.separation.mode, plan.separation.buffer_m);
         return found.into_iter().map(|pair| format!("leakage: {pair}")).collect();
     }

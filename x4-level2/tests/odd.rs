@@ -1,4 +1,5 @@
 //! Level 1 that is odd or broken: what can be used is used, everything else is named.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Splits in place and in time: who gets which samples, what they are made from, and what is refused.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

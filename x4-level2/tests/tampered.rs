@@ -1,4 +1,5 @@
 //! Whatever is changed after a run, `verify` finds it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -10,7 +10,7 @@ use crate::from_cf_day;
 
 const WIDTH: usize = 900;
 const ROW: usize = 20;
-const TOP: usize = 66;
+const TOP: usize = 84;
 const MARGIN: usize = 10;
 const LETTER: f64 = 6.6;
 
@@ -47,7 +47,7 @@ pub fn calendar(title: &str, what: &str, rows: &[(String, BTreeMap<Month, f64>)]
     for (column, month) in (first..=last).enumerate() {
         let x = left + column * cell;
         if month % 12 == 0 || column == 0 && month % 12 < 10 {
-            svg.push_str(&format!("<text x=\"{x}\" y=\"{}\">{}</text>\n", TOP - 18, month / 12));
+            svg.push_str(&format!("<text x=\"{x}\" y=\"{}\">{}</text>\n", TOP - 20, month / 12));
         }
         if cell >= 12 {
             let letter = "JFMAMJJASOND".chars().nth((month % 12) as usize).unwrap_or(' ');
@@ -134,8 +134,8 @@ mod tests {
             ("b".to_owned(), BTreeMap::from([(month(2021, 3), 0.5)])),
         ];
         let svg = calendar("Views", "observed", &rows);
-        assert!(svg.contains("<rect x=\"30\" y=\"66\" width=\"27\" height=\"18\" fill=\"rgb(8,48,107)\"><title>a&lt; 2020-12: 100 %"));
-        assert!(svg.contains("<rect x=\"114\" y=\"86\" width=\"27\" height=\"18\""), "{svg}");
+        assert!(svg.contains("<rect x=\"30\" y=\"84\" width=\"27\" height=\"18\" fill=\"rgb(8,48,107)\"><title>a&lt; 2020-12: 100 %"));
+        assert!(svg.contains("<rect x=\"114\" y=\"104\" width=\"27\" height=\"18\""), "{svg}");
         assert!(svg.contains("<title>b 2021-03: 50 %") && svg.contains("<title>b 2021-04: nothing"));
         assert_eq!(svg.matches("<title>").count(), 20);
         assert!(svg.contains(">2021</text>") && !svg.contains(">2020</text>"), "too near the next year's");

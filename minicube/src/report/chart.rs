@@ -63,7 +63,8 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
     let finite =
         || plot.series.iter().flat_map(|s| &s.points).filter(|(x, y)| x.is_finite() && y.is_finite());
     let x_range = padded(finite().map(|p| p.0), 0.01);
-    let y_range = padded(finite().map(|p| p.1), 0.06);
+    let (low, high) = padded(finite().map(|p| p.1), 0.06);
+    let y_range = (low, high + (high - low) * legend_room(plot.series.len()));
     draw(SIZE, |root| {
         let mut chart = ChartBuilder::on(root)
             .caption(plot.title, (FONT, 17))
@@ -71,12 +72,9 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
             .x_label_area_size(40)
             .y_label_area_size(62)
             .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
+        let date = if x_range.1 - x_range.0 < 240.0 { "%-d %b %Y" } else { "%b %Y" };
         let x_text = |x: &f64| {
-            if plot.x_is_date {
-                from_cf_day(x.round() as i32).format("%b %Y").to_string()
-            } else {
-                number(*x)
-            }
+            if plot.x_is_date { from_cf_day(x.round() as i32).format(date).to_string() } else { number(*x) }
         };
         chart
             .configure_mesh()
@@ -122,7 +120,7 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
 pub fn bars(title: &str, labels: &[String], groups: &[(String, Vec<f64>)]) -> String {
     let values = groups.iter().flat_map(|(_, values)| values).copied().filter(|v| v.is_finite());
     let (low, high) = values.fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
-    let high = if high > low { high + (high - low) * 0.08 } else { low + 1.0 };
+    let high = if high > low { high + (high - low) * (0.08 + legend_room(groups.len())) } else { low + 1.0 };
     draw(SIZE, |root| {
         let mut chart = ChartBuilder::on(root)
             .caption(title, (FONT, 17))
@@ -273,6 +271,13 @@ fn legend<'a>(
     Ok(())
 }
 
+/// Share of the range of y that is added above the values, so that the legend hides none.
+fn legend_room(entries: usize) -> f64 {
+    const PLOT_PX: f64 = 280.0;
+    let legend = if entries > 1 { 20.0 + 17.0 * entries as f64 } else { 0.0 };
+    legend.min(PLOT_PX / 2.0) / (PLOT_PX - legend.min(PLOT_PX / 2.0))
+}
+
 /// The range of values with a margin on both sides; 0 to 1 if there are none.
 fn padded(values: impl Iterator<Item = f64>, share: f64) -> (f64, f64) {
     let (low, high) = values
@@ -323,6 +328,14 @@ mod tests {
         let svg = lines(&plot);
         assert!(svg.starts_with("<svg") && svg.contains("one") && svg.contains("two"));
         assert_eq!(svg.matches("<circle").count(), 4, "two finite points a series");
+    }
+
+    /// Three entries take 71 of 280 pixels: the values keep 209.
+    #[test]
+    fn a_legend_stands_above_the_values() {
+        assert_eq!(legend_room(1), 0.0);
+        assert!((legend_room(3) - 71.0 / 209.0).abs() < 1e-12);
+        assert_eq!(legend_room(100), 1.0, "at most half");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::raster::{Ramp, raster};
 
 pub(super) const CSS: &str = "\
 .frames{display:flex;flex-wrap:wrap;gap:.5rem}.frames div{font-size:.75rem;text-align:center}\
-figure .frames img{width:96px;min-width:0;max-width:none}figure svg.scale{margin-top:.5rem}";
+figure .frames img{width:96px;min-width:0;max-width:none;outline:1px solid #ddd}figure svg.scale{margin-top:.5rem}";
 
 /// Pixels without a value.
 const VOID: [u8; 3] = [222, 222, 222];
