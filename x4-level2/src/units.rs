@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minicube::{Location, LocationTable, Split, content_hash, to_cf_day};
+use minicube::{Location, LocationTable, Split, content_hash, list_stores, to_cf_day};
 
 use crate::Error;
 use crate::leakage::Ground;
@@ -40,7 +40,7 @@ pub(crate) fn level1_units(
     let mut tiles = Vec::new();
     let known: Option<BTreeMap<&str, &Location>> =
         table.map(|table| table.locations.iter().map(|location| (location.id.as_str(), location)).collect());
-    for path in stores(folder) {
+    for path in list_stores(folder)? {
         let level1 = Level1::open(&path)?;
         let tile = level1.tile()?;
         for (name, band) in &settings.bands {
@@ -128,15 +128,4 @@ pub(crate) fn grounds(units: &[Unit], settings: &Settings) -> Result<Vec<Ground>
         }));
     }
     Ok(grounds)
-}
-
-/// The Zarr stores in a folder, by name.
-pub(crate) fn stores(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "zarr"))
-        .collect();
-    paths.sort();
-    paths
 }
