@@ -1,12 +1,14 @@
 //! One tile: look, lay out, fill, check, seal.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use minicube::{CellGrid, CubeWriter, LonLat};
 use ndarray::{Array1, Array2};
 use serde_json::{Map, Value, json};
 
+use crate::dark_pixels::check_offsets;
 use crate::layout::{Layout, SeriesLayout};
 use crate::ledger::Ledger;
 use crate::plan::{CubePlan, TilePlan};
@@ -29,7 +31,7 @@ pub(crate) fn build(
     progress: &(dyn Fn() + Sync),
 ) -> Result<Vec<Gap>, Error> {
     let result = survey(tile, ledger).and_then(|gaps| {
-        fill(tile, (path, partial), plan_hash, &gaps, ledger, memory, progress)?;
+        fill(&check_offsets(tile)?, (path, partial), plan_hash, &gaps, ledger, memory, progress)?;
         Ok(gaps)
     });
     if let Err(error) = &result
@@ -50,13 +52,17 @@ fn fill(
     memory: usize,
     progress: &(dyn Fn() + Sync),
 ) -> Result<(), Error> {
+    let frames = tile.frames();
     let layout = Layout {
         tile: &tile.tile,
         epsg: tile.epsg,
         grid: tile.grid,
         cubes: tile.cubes.len(),
-        scenes: tile.scenes.len(),
+        frames: frames.len(),
         assets: &tile.assets,
+        classes: tile.classes,
+        offset: tile.offset,
+        same_day: tile.same_day,
         smap: tile.smap.as_ref().map(|s| SeriesLayout {
             variables: &s.series,
             days: tile.days,
@@ -72,7 +78,8 @@ fn fill(
         gaps: json!(gaps),
     };
     let writer = CubeWriter::create_in(path, partial.to_owned(), &layout.spec(), plan_hash)?;
-    write_coordinates(&tile.cubes, tile.grid, &tile.scenes, &writer)?;
+    write_coordinates(&tile.cubes, tile.grid, &writer)?;
+    write_frames(&tile.scenes, &frames, &writer)?;
     // The weather readers are single-file (one lock for all of HDF5), the rasters are not: side by side.
     let (optical, others) = rayon::join(
         || optical::write(tile, &writer, memory, progress),
@@ -98,11 +105,10 @@ fn once(writer: &CubeWriter, key: &str, work: impl FnOnce() -> Result<(), Error>
     Ok(())
 }
 
-/// Writes the coordinates of cubes and acquisitions.
+/// Writes the coordinates of cubes.
 pub(crate) fn write_coordinates(
     cubes: &[CubePlan],
     grid: CellGrid,
-    scenes: &[Scene],
     writer: &CubeWriter,
 ) -> Result<(), Error> {
     let column = |of: fn(&CubePlan) -> f64| cubes.iter().map(of).collect::<Array1<f64>>();
@@ -110,19 +116,39 @@ pub(crate) fn write_coordinates(
         let rows: Vec<f64> = cubes.iter().flat_map(|cube| of(grid, cube)).collect();
         Array2::from_shape_vec((cubes.len(), grid.size_px), rows).unwrap_or_default()
     };
-    let acquisitions = |of: fn(&Scene) -> f64| scenes.iter().map(of).collect::<Array1<f64>>();
     writer.write_strings("id", &cubes.iter().map(|cube| cube.id.clone()).collect::<Vec<_>>())?;
     writer.write("lon", &[0], column(|cube| cube.center.lon).view().into_dyn())?;
     writer.write("lat", &[0], column(|cube| cube.center.lat).view().into_dyn())?;
     writer.write("xc", &[0, 0], pixels(|grid, cube| grid.pixel_x(&cube.bounds)).view().into_dyn())?;
     writer.write("yc", &[0, 0], pixels(|grid, cube| grid.pixel_y(&cube.bounds)).view().into_dyn())?;
     writer.write("crs", &[], ndarray::arr0(0i32).view().into_dyn())?;
-    let days: Array1<i32> = scenes.iter().map(|scene| scene.day).collect();
-    let applied: Array1<u8> = scenes.iter().map(|scene| u8::from(scene.offset_applied)).collect();
+    Ok(())
+}
+
+/// Writes what is known of each frame of Sentinel-2. A frame of several acquisitions has the day, the baseline and the
+/// offset of the first, the ids of all, and the worst of their checks.
+pub(crate) fn write_frames(
+    scenes: &[Scene],
+    frames: &[Range<usize>],
+    writer: &CubeWriter,
+) -> Result<(), Error> {
+    let firsts = || frames.iter().map(|frame| &scenes[frame.start]);
+    let days: Array1<i32> = firsts().map(|scene| scene.day).collect();
+    let baselines: Array1<f64> = firsts().map(|scene| scene.baseline).collect();
+    let applied: Array1<u8> = firsts().map(|scene| u8::from(scene.offset_applied)).collect();
+    let added: Array1<u16> = firsts().map(|scene| scene.add).collect();
+    let worst = |frame: &Range<usize>| scenes[frame.clone()].iter().map(|scene| scene.check.code()).max();
+    let checks: Array1<u8> = frames.iter().filter_map(worst).collect();
+    let ids = |frame: &Range<usize>| {
+        let ids: Vec<&str> = scenes[frame.clone()].iter().map(|scene| scene.id.as_str()).collect();
+        ids.join(" ")
+    };
     writer.write("s2/time", &[0], days.view().into_dyn())?;
-    writer.write("s2/baseline", &[0], acquisitions(|scene| scene.baseline).view().into_dyn())?;
+    writer.write("s2/baseline", &[0], baselines.view().into_dyn())?;
     writer.write("s2/offset_applied", &[0], applied.view().into_dyn())?;
-    writer.write_strings("s2/scene_id", &scenes.iter().map(|scene| scene.id.clone()).collect::<Vec<_>>())?;
+    writer.write("s2/offset_check", &[0], checks.view().into_dyn())?;
+    writer.write("s2/offset_added", &[0], added.view().into_dyn())?;
+    writer.write_strings("s2/scene_id", &frames.iter().map(ids).collect::<Vec<_>>())?;
     Ok(())
 }
 
@@ -154,7 +180,7 @@ pub(crate) fn write_days(name: &str, first: i32, days: usize, writer: &CubeWrite
     Ok(())
 }
 
-/// Item ids with the ETags of their assets, as far as the servers gave some.
+/// Item ids with the ETags of their assets, as far as the servers gave some, and what became of the offset.
 fn source_items(tile: &TilePlan, ledger: &Ledger) -> Value {
     let item = |scene: &Scene| {
         let etags: Map<String, Value> = tile
@@ -163,7 +189,15 @@ fn source_items(tile: &TilePlan, ledger: &Ledger) -> Value {
                 Some((asset.to_owned(), json!(ledger.asset(&scene.id, asset)?.etag.as_ref()?)))
             })
             .collect();
-        json!({ "id": scene.id, "datetime": scene.datetime, "etags": etags })
+        json!({
+            "id": scene.id,
+            "datetime": scene.datetime,
+            "baseline": scene.baseline,
+            "offset_applied": scene.offset_applied,
+            "offset_check": scene.check.name(),
+            "offset_added": scene.add,
+            "etags": etags,
+        })
     };
     tile.scenes.iter().map(item).collect()
 }

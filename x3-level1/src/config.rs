@@ -12,8 +12,15 @@ use crate::daily::Reduce;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Reflectance assets, by their Earth Search keys; the scene classification `scl` is always taken.
+    /// Layers of Sentinel-2, by their Earth Search keys (`nir08`) or ESA's names (`B8A`): reflectances, `aot`, `wvp`. The
+    /// scene classification `scl` is always taken.
     pub assets: Vec<String>,
+    /// How a class on the cube's grid is made of those of the scene.
+    pub classes: Classes,
+    /// Who decides whether digital numbers carry the offset of baseline 04.00.
+    pub offset: OffsetRule,
+    /// What becomes of several acquisitions of a tile on one day.
+    pub same_day: SameDay,
     /// Soil moisture and its companions from SMAP.
     pub smap: SmapConfig,
     /// Weather from ERA5.
@@ -35,6 +42,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             assets: ["blue", "green", "red", "nir08"].map(str::to_owned).to_vec(),
+            classes: Classes::Mode,
+            offset: OffsetRule::Metadata,
+            same_day: SameDay::Separate,
             smap: SmapConfig::default(),
             era5: Era5Config::default(),
             statics: None,
@@ -44,6 +54,36 @@ impl Default for Config {
             import: None,
         }
     }
+}
+
+/// How classes are resampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Classes {
+    /// The class with the largest area.
+    Mode,
+    /// The class at the pixel's centre.
+    Nearest,
+}
+
+/// Who decides what digital numbers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetRule {
+    /// The item; where the pixels disagree it is said, as a failed outcome.
+    Metadata,
+    /// The pixels where they are sure, elsewhere the item.
+    Pixels,
+}
+
+/// What becomes of several acquisitions on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameDay {
+    /// Each stays a frame of its own.
+    Separate,
+    /// They become one frame, each pixel from the clearest of them.
+    Merge,
 }
 
 /// `[level1.smap]`.

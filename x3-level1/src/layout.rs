@@ -7,8 +7,11 @@ use minicube::{CF_DAY_UNITS, CellGrid, CubeSpec, DType, Epsg, VarSpec, add_crs};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::Static;
+use crate::asset::Quantity;
+use crate::config::{Classes, OffsetRule, SameDay, Static};
 use crate::daily::Reduce;
+use crate::dark_pixels::OffsetCheck;
+use crate::same_day::ACQUISITION;
 use crate::statics::StaticsPlan;
 
 /// Chunks are at most this long in time and space.
@@ -47,10 +50,16 @@ pub(crate) struct Layout<'a> {
     pub grid: CellGrid,
     /// Number of cubes.
     pub cubes: usize,
-    /// Number of acquisitions.
-    pub scenes: usize,
-    /// Reflectance assets.
+    /// Number of frames of Sentinel-2: acquisitions, or days where these are merged.
+    pub frames: usize,
+    /// Layers of Sentinel-2 besides the scene classification.
     pub assets: &'a [String],
+    /// How classes are resampled.
+    pub classes: Classes,
+    /// Who decided what digital numbers mean.
+    pub offset: OffsetRule,
+    /// What becomes of several acquisitions on one day.
+    pub same_day: SameDay,
     /// SMAP series.
     pub smap: Option<SeriesLayout<'a>>,
     /// ERA5 series.
@@ -76,7 +85,7 @@ impl Layout<'_> {
             .attr("source_items", self.source_items.clone())
             .attr("gaps", self.gaps.clone())
             .dim("minicube", self.cubes)
-            .dim("s2/time", self.scenes)
+            .dim("s2/time", self.frames)
             .dim("y", self.grid.size_px)
             .dim("x", self.grid.size_px);
         for var in self.coordinates().into_iter().chain(self.optical()).chain(self.static_layers()) {
@@ -115,30 +124,55 @@ impl Layout<'_> {
     }
 
     fn optical(&self) -> Vec<VarSpec> {
+        let decided = match self.offset {
+            OffsetRule::Metadata => "decided by the item",
+            OffsetRule::Pixels => "decided by the pixels where offset_check is 0 or 2, else by the item",
+        };
+        let ids = match self.same_day {
+            SameDay::Separate => "STAC item id",
+            SameDay::Merge => {
+                "STAC item ids of the day's acquisitions, ascending by time, separated by blanks"
+            }
+        };
         let mut vars = vec![
             time_axis("s2"),
-            VarSpec::new("s2/scene_id", &["time"], DType::String).attr("long_name", "STAC item id"),
+            VarSpec::new("s2/scene_id", &["time"], DType::String).attr("long_name", ids),
             VarSpec::new("s2/baseline", &["time"], DType::F64).attr("long_name", "processing baseline"),
             VarSpec::new("s2/offset_applied", &["time"], DType::U8)
                 .attr("long_name", "whether the provider took off the offset of -1000")
                 .attr("flag_values", json!([0, 1]))
                 .attr("flag_meanings", "no yes"),
+            VarSpec::new("s2/offset_check", &["time"], DType::U8)
+                .attr(
+                    "long_name",
+                    "what the pixels say of the item's statement on the offset of baseline 04.00",
+                )
+                .attr("flag_values", json!([0, 1, 2]))
+                .attr("flag_meanings", OffsetCheck::NAMES.join(" ")),
+            VarSpec::new("s2/offset_added", &["time"], DType::U16)
+                .attr("long_name", "what was added to digital numbers of reflectance to get stored ones")
+                .attr("comment", decided),
         ];
+        if self.same_day == SameDay::Merge {
+            let what = "number of the acquisition in scene_id that the pixel is from; 0 = none has data";
+            let rule = "the first that shows the ground (scl 2 4 5 6 7 11), else the first that has data";
+            let name = format!("s2/{ACQUISITION}");
+            vars.push(
+                self.scene_var(&name, DType::U8).missing(0).attr("long_name", what).attr("comment", rule),
+            );
+        }
         vars.extend(self.assets.iter().map(|asset| {
-            self.scene_var(&format!("s2/{asset}"), DType::U16)
-                .missing(0)
-                .attr("long_name", format!("surface reflectance, {asset}"))
-                .attr("standard_name", "surface_bidirectional_reflectance")
-                .attr("units", "1")
-                .attr("scale_factor", 0.0001)
-                .attr("add_offset", -0.1)
-                .attr("cell_methods", "x: y: mean (over the pixels with data)")
+            Quantity::of(asset).describe(asset, self.scene_var(&format!("s2/{asset}"), DType::U16))
         }));
+        let classes = match self.classes {
+            Classes::Mode => "x: y: mode (ties: the class at the pixel's centre, then the lowest)",
+            Classes::Nearest => "x: y: point (the class at the pixel's centre)",
+        };
         vars.push(
             self.scene_var("s2/scl", DType::U8)
                 .missing(0)
                 .attr("long_name", "scene classification; 0 = no data or not fetched")
-                .attr("cell_methods", "x: y: mode (ties: the class at the pixel's centre, then the lowest)")
+                .attr("cell_methods", classes)
                 .attr("flag_values", json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]))
                 .attr(
                     "flag_meanings",
@@ -153,7 +187,7 @@ impl Layout<'_> {
         let size = self.grid.size_px as u64;
         VarSpec::new(name, &["minicube", "time", "y", "x"], dtype)
             .chunk(&[1, CHUNK, CHUNK, CHUNK])
-            .shard(&[1, self.scenes as u64, size, size])
+            .shard(&[1, self.frames as u64, size, size])
             .attr("grid_mapping", "crs")
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use minicube::esa_name;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -95,10 +96,11 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// What is known of an asset of a scene.
+    /// What is known of an asset of a scene, under its key or under ESA's name.
     #[must_use]
     pub fn asset(&self, scene: &str, asset: &str) -> Option<&AssetRecord> {
-        self.scenes.get(scene)?.get(asset)
+        let assets = self.scenes.get(scene)?;
+        assets.get(asset).or_else(|| assets.get(esa_name(asset)?))
     }
 
     /// Whether the downloader dropped the scene for a newer processing of the same acquisition.

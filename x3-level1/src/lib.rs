@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod asset;
 mod baseline;
 mod build;
 mod cf_time;
 mod config;
 mod daily;
+mod dark_pixels;
 mod ease2;
 mod era5;
 mod error;
@@ -12,6 +14,7 @@ mod files;
 mod layout;
 mod ledger;
 mod netcdf_file;
+mod offset;
 mod openeo;
 mod optical;
 mod pictures;
@@ -20,6 +23,7 @@ mod raster;
 mod report;
 mod resample;
 mod run;
+mod same_day;
 mod scene;
 mod smap;
 mod static_blocks;
@@ -28,17 +32,21 @@ mod survey;
 mod verify;
 mod warp;
 
+pub use asset::{ATMOSPHERE_SCALE, Quantity, Stored, asset_key};
 pub use baseline::{Radiometry, STORED_OFFSET, radiometry};
 pub use config::{
-    Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, SmapConfig, SmapVariable,
-    Static, default_resolution, default_size,
+    Classes, Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, OffsetRule,
+    SameDay, SmapConfig, SmapVariable, Static, default_resolution, default_size,
 };
 pub use daily::{Day, Reduce};
+pub use dark_pixels::OffsetCheck;
 pub use ease2::{Ease2Grid, project};
 pub use error::Error;
+pub use offset::{DarkLevels, Says, judge};
 pub use openeo::import;
 pub use plan::{CubePlan, Plan, TileCubes, TilePlan};
-pub use resample::{AxisWeights, area_average, area_mode};
+pub use resample::{AxisWeights, area_average, area_mode, nearest};
 pub use run::{STAGE, describe, run};
+pub use same_day::clearest;
 pub use scene::Scene;
 pub use verify::verify;

@@ -20,14 +20,16 @@ use serde_json::json;
 
 use crate::baseline::STORED_OFFSET;
 use crate::cf_time::cf_day;
-use crate::config::{Config, ImportConfig};
+use crate::config::{Classes, Config, ImportConfig, OffsetRule, SameDay};
 use crate::daily::Reduce;
+use crate::dark_pixels::OffsetCheck;
 use crate::files::FileSet;
 use crate::layout::{Layout, SeriesInfo, SeriesLayout};
 use crate::ledger::Ledger;
 use crate::netcdf_file::NetcdfFile;
 use crate::plan::{CubePlan, store_path};
-use crate::resample::{AxisWeights, area_average, area_mode};
+use crate::resample::{AxisWeights, area_average, area_mode, nearest};
+use crate::same_day::frames;
 use crate::scene::Scene;
 use crate::statics::{self, StaticsPlan};
 use crate::{Error, STAGE, build, report, verify};
@@ -55,8 +57,10 @@ const WEATHER: [Weather; 8] = [
 pub struct ImportPlan {
     /// Version of this stage.
     pub version: &'static str,
-    /// Reflectance assets.
+    /// Layers besides the scene classification, by their keys.
     pub assets: Vec<String>,
+    /// How classes are resampled.
+    pub classes: Classes,
     /// Size and resolution of the cubes.
     pub grid: CellGrid,
     /// Identity of the files.
@@ -114,6 +118,8 @@ struct Source {
 /// - [`Error::Variable`] for files of another layout,
 /// - [`Error::Config`] for a cube that is larger than the data, or two places in one tile.
 pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Result<ImportPlan, Error> {
+    let assets = config.keys()?;
+    alone(config)?;
     let (paths, digest) = list(&import.input)?;
     let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in paths {
@@ -123,7 +129,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
     let grid = CellGrid { size_px: import.size_px, resolution_m: import.resolution_m };
     let places = places
         .into_iter()
-        .map(|(id, files)| place(&id, &files, &config.assets, grid))
+        .map(|(id, files)| place(&id, &files, &assets, grid))
         .collect::<Result<Vec<_>, Error>>()?;
     for (i, place) in places.iter().enumerate() {
         if let Some(other) = places[..i].iter().find(|other| other.tile == place.tile) {
@@ -136,7 +142,8 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
     }
     Ok(ImportPlan {
         version: env!("CARGO_PKG_VERSION"),
-        assets: config.assets.clone(),
+        assets,
+        classes: config.classes,
         grid,
         digest,
         statics: statics::plan(config, &project.raw())?,
@@ -145,6 +152,22 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         level1: project.level1(),
         folder: project.level1_folder(),
     })
+}
+
+/// Refuses the options that an import does not have: its files name no acquisitions to merge and no offset to check.
+fn alone(config: &Config) -> Result<(), Error> {
+    let wrong = |key: &'static str, expected: &str, found: &str| Error::Config {
+        key,
+        expected: format!("`{expected}`, the only one that an import has"),
+        found: format!("`{found}`"),
+    };
+    if config.same_day != SameDay::Separate {
+        return Err(wrong("same_day", "separate", "merge"));
+    }
+    if config.offset != OffsetRule::Metadata {
+        return Err(wrong("offset", "metadata", "pixels"));
+    }
+    Ok(())
 }
 
 fn list(input: &[PathBuf]) -> Result<(Vec<PathBuf>, String), Error> {
@@ -321,6 +344,8 @@ fn scenes_of(tile: &str, times: &[i64], path: &Path) -> Result<Vec<Scene>, Error
             baseline: f64::NAN,
             offset_applied: false,
             add: STORED_OFFSET,
+            check: OffsetCheck::Undecided,
+            gains: BTreeMap::new(),
             sizes: BTreeMap::new(),
             folder: PathBuf::new(),
         }
@@ -437,7 +462,7 @@ impl ImportPlan {
     }
 
     fn hash(&self, place: &Place) -> String {
-        plan_hash(&(self.version, &self.assets, self.grid, &self.digest, &self.statics, place))
+        plan_hash(&(self.version, &self.assets, self.classes, self.grid, &self.digest, &self.statics, place))
     }
 
     fn write(&self, place: &Place, path: &Path, partial: PathBuf, hash: &str) -> Result<Cube, Error> {
@@ -449,8 +474,11 @@ impl ImportPlan {
             epsg: place.epsg,
             grid: self.grid,
             cubes: 1,
-            scenes: place.scenes.len(),
+            frames: place.scenes.len(),
             assets: &self.assets,
+            classes: self.classes,
+            offset: OffsetRule::Metadata,
+            same_day: SameDay::Separate,
             smap: None,
             era5: weather.as_ref().map(|w| SeriesLayout { variables: &w.info, days: w.days, window: 1 }),
             statics: &self.statics,
@@ -458,7 +486,8 @@ impl ImportPlan {
             gaps: json!([]),
         };
         let writer = CubeWriter::create_in(path, partial, &layout.spec(), hash)?;
-        build::write_coordinates(std::slice::from_ref(&place.cube), self.grid, &place.scenes, &writer)?;
+        build::write_coordinates(std::slice::from_ref(&place.cube), self.grid, &writer)?;
+        build::write_frames(&place.scenes, &frames(&place.scenes, SameDay::Separate), &writer)?;
         for (asset, source) in &place.sources {
             self.write_asset(place, asset, source, &writer)?;
         }
@@ -489,7 +518,10 @@ impl ImportPlan {
             let mut out = Array4::zeros((1, place.scenes.len(), size, size));
             let mut frames = out.index_axis_mut(Axis(0), 0);
             for (from, to) in scl.slice(window).axis_iter(Axis(0)).zip(frames.axis_iter_mut(Axis(0))) {
-                area_mode(from, &rows, &cols, 0, to);
+                match self.classes {
+                    Classes::Mode => area_mode(from, &rows, &cols, 0, to),
+                    Classes::Nearest => nearest(from, &rows, &cols, 0, to),
+                }
             }
             return Ok(writer.write(&name, &[0, 0, 0, 0], out.view().into_dyn())?);
         }
@@ -500,7 +532,7 @@ impl ImportPlan {
         for ((from, to), scene) in
             pairs.axis_iter(Axis(0)).zip(frames.axis_iter_mut(Axis(0))).zip(&place.scenes)
         {
-            area_average(from, &rows, &cols, 0, scene.add, to);
+            area_average(from, &rows, &cols, 0, scene.stored(asset), to);
         }
         Ok(writer.write(&name, &[0, 0, 0, 0], out.view().into_dyn())?)
     }

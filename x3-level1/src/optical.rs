@@ -2,18 +2,20 @@
 
 use gdal::raster::GdalType;
 use minicube::{CubeWriter, Element, Epsg};
-use ndarray::{Array4, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis};
+use ndarray::{Array3, Array4, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, Zip};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::config::{Classes, SameDay};
 use crate::plan::{SCL, TilePlan};
 use crate::raster::Raster;
-use crate::resample::{AxisWeights, area_average, area_mode};
+use crate::resample::{AxisWeights, area_average, area_mode, nearest};
+use crate::same_day::{ACQUISITION, clearest};
 use crate::scene::Scene;
 
-/// Writes `s2/<asset>` and `s2/scl` of all cubes that are not done yet, part by part: as many scenes as a chunk is long,
-/// and as many cubes as `memory` holds (bytes of decoded pixels). So memory does not grow with the number of scenes, and
-/// a block is decoded once as long as the tile's cubes fit.
+/// Writes `s2/scl`, `s2/acquisition` (of merged days) and `s2/<asset>` of all cubes that are not done yet, part by part:
+/// as many dates as a chunk is long, and as many cubes as `memory` holds (bytes of decoded pixels). So memory does not grow
+/// with the number of dates, and a block is decoded once as long as the tile's cubes fit.
 ///
 /// # Errors
 /// [`Error::Raster`] if a block cannot be decoded, [`Error::Minicube`] if the store cannot be written.
@@ -23,22 +25,41 @@ pub(crate) fn write(
     memory: usize,
     progress: &(dyn Fn() + Sync),
 ) -> Result<(), Error> {
-    write_asset(tile, writer, SCL, memory, progress, |source, (rows, cols), nodata: u8, _, out| {
-        area_mode(source, rows, cols, nodata, out);
+    write_layer(tile, writer, SCL, memory, progress, |scenes, cubes, frame| {
+        read_frame(tile, scenes, SCL, cubes, frame, &classes(tile))
     })?;
+    if tile.same_day == SameDay::Merge {
+        write_layer(tile, writer, ACQUISITION, memory, progress, |scenes, cubes, mut frame| {
+            frame.assign(&chosen(tile, scenes, cubes)?);
+            Ok(())
+        })?;
+    }
     for asset in &tile.assets {
-        write_asset(
-            tile,
-            writer,
-            asset,
-            memory,
-            progress,
-            |source, (rows, cols), nodata: u16, scene, out| {
-                area_average(source, rows, cols, nodata, scene.add, out);
-            },
-        )?;
+        let average = |source: ArrayView2<'_, u16>,
+                       (rows, cols): (&AxisWeights, &AxisWeights),
+                       nodata: u16,
+                       scene: &Scene,
+                       out: ArrayViewMut2<'_, u16>| {
+            area_average(source, rows, cols, nodata, scene.stored(asset), out);
+        };
+        write_layer(tile, writer, asset, memory, progress, |scenes, cubes, frame| {
+            read_frame(tile, scenes, asset, cubes, frame, &average)
+        })?;
     }
     Ok(())
+}
+
+/// How classes are resampled.
+fn classes(tile: &TilePlan) -> impl Resample<u8> {
+    let rule = match tile.classes {
+        Classes::Mode => area_mode,
+        Classes::Nearest => nearest,
+    };
+    move |source: ArrayView2<'_, u8>,
+          (rows, cols): (&AxisWeights, &AxisWeights),
+          nodata: u8,
+          _: &Scene,
+          out: ArrayViewMut2<'_, u8>| rule(source, rows, cols, nodata, out)
 }
 
 /// Source window, weights of rows and columns, nodata, scene, target.
@@ -52,38 +73,35 @@ impl<T, F> Resample<T> for F where
 {
 }
 
-fn write_asset<T: Element + GdalType + Default>(
+/// Writes one variable; `fill` fills the frame `[cube, y, x]` of some cubes from the acquisitions of the frame.
+fn write_layer<T: Element + GdalType + Default>(
     tile: &TilePlan,
     writer: &CubeWriter,
-    asset: &str,
+    layer: &str,
     memory: usize,
     progress: &(dyn Fn() + Sync),
-    resample: impl Resample<T>,
+    fill: impl Fn(&[Scene], &[usize], ArrayViewMut3<'_, T>) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
-    let name = format!("s2/{asset}");
+    let name = format!("s2/{layer}");
     let shard = |cube: usize| [cube as u64, 0, 0, 0];
     let todo: Vec<usize> =
         (0..tile.cubes.len()).filter(|&cube| !writer.has_shard(&name, &shard(cube))).collect();
-    if todo.is_empty() {
-        tile.scenes.iter().for_each(|_| progress());
-        return Ok(());
-    }
-    let size = tile.grid.size_px;
-    for (part, scenes) in tile.scenes.chunks(writer.part_len(&name)?).enumerate() {
+    let (frames, size) = (tile.frames(), tile.grid.size_px);
+    for (part, frames) in frames.chunks(writer.part_len(&name)?).enumerate() {
         let left: Vec<usize> =
             todo.iter().copied().filter(|&cube| !writer.has_part(&name, &shard(cube), part)).collect();
-        let per_cube = scenes.len() * size * size * size_of::<T>();
         if left.is_empty() {
-            scenes.iter().for_each(|_| progress());
+            frames.iter().cloned().flatten().for_each(|_| progress());
         }
+        let per_cube = frames.len() * size * size * size_of::<T>();
         for (pass, cubes) in left.chunks((memory / per_cube).max(1)).enumerate() {
             // [cube, time, y, x]; zero is "no data" in both types.
-            let mut buffer = Array4::from_elem((cubes.len(), scenes.len(), size, size), T::default());
-            buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(scenes).try_for_each(|(frame, scene)| {
+            let mut buffer = Array4::from_elem((cubes.len(), frames.len(), size, size), T::default());
+            buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(frames).try_for_each(|(frame, scenes)| {
                 if pass == 0 {
-                    progress();
+                    scenes.clone().for_each(|_| progress());
                 }
-                read_scene(tile, scene, asset, cubes, frame, &resample)
+                fill(&tile.scenes[scenes.clone()], cubes, frame)
             })?;
             cubes.par_iter().zip(buffer.axis_chunks_iter(Axis(0), 1)).try_for_each(|(&cube, frames)| {
                 writer.write_part(&name, &shard(cube), part, frames.into_dyn())
@@ -94,7 +112,49 @@ fn write_asset<T: Element + GdalType + Default>(
     Ok(())
 }
 
-/// Fills one frame `[cube, y, x]`. An asset that was not fetched stays 0.
+/// Fills one frame `[cube, y, x]`: of several acquisitions each pixel is of the one that is chosen for it.
+fn read_frame<T: Element + GdalType + Default>(
+    tile: &TilePlan,
+    scenes: &[Scene],
+    asset: &str,
+    cubes: &[usize],
+    mut frame: ArrayViewMut3<'_, T>,
+    resample: &impl Resample<T>,
+) -> Result<(), Error> {
+    if let [scene] = scenes {
+        return read_scene(tile, scene, asset, cubes, frame, resample);
+    }
+    let chosen = chosen(tile, scenes, cubes)?;
+    for (number, scene) in (1..=u8::MAX).zip(scenes) {
+        let mut part = Array3::from_elem(frame.dim(), T::default());
+        read_scene(tile, scene, asset, cubes, part.view_mut(), resample)?;
+        Zip::from(&mut frame).and(&part).and(&chosen).for_each(|pixel, &value, &choice| {
+            if choice == number {
+                *pixel = value;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The acquisition that each pixel `[cube, y, x]` of a frame is taken from, counted from 1; 0 where none has data.
+fn chosen(tile: &TilePlan, scenes: &[Scene], cubes: &[usize]) -> Result<Array3<u8>, Error> {
+    let size = tile.grid.size_px;
+    let read = |scene: &Scene| {
+        let mut scl = Array3::zeros((cubes.len(), size, size));
+        read_scene(tile, scene, SCL, cubes, scl.view_mut(), &classes(tile))?;
+        Ok(scl)
+    };
+    let scls = scenes.iter().map(read).collect::<Result<Vec<Array3<u8>>, Error>>()?;
+    let mut chosen = Array3::zeros((cubes.len(), size, size));
+    for (cube, mut out) in chosen.axis_iter_mut(Axis(0)).enumerate() {
+        let views: Vec<ArrayView2<'_, u8>> = scls.iter().map(|scl| scl.index_axis(Axis(0), cube)).collect();
+        out.assign(&clearest(&views));
+    }
+    Ok(chosen)
+}
+
+/// Fills one frame `[cube, y, x]` from one acquisition. An asset that was not fetched stays 0.
 fn read_scene<T: Element + GdalType + Default>(
     tile: &TilePlan,
     scene: &Scene,

@@ -1,16 +1,21 @@
 //! What will run: per tile which cubes, scenes and sources, checked against what is on disk.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use minicube::run::Project;
-use minicube::{Bounds, CellGrid, Epsg, LocationTable, LonLat, NaiveDate, partial_path, to_cf_day};
+use minicube::{
+    Bounds, CellGrid, Epsg, LocationTable, LonLat, NaiveDate, SENTINEL2_NAMES, partial_path, to_cf_day,
+};
 use serde::Serialize;
 
 use crate::Error;
-use crate::config::Config;
+use crate::asset::asset_key;
+use crate::config::{Classes, Config, OffsetRule, SameDay};
 use crate::era5::{self, Era5Plan};
 use crate::layout::worldcover;
 use crate::ledger::Ledger;
+use crate::same_day::frames;
 use crate::scene::{Scene, scenes};
 use crate::smap::{self, SmapPlan};
 use crate::statics::{self, StaticsPlan};
@@ -22,8 +27,14 @@ pub struct Plan {
     pub first: NaiveDate,
     /// Last day, inclusive.
     pub last: NaiveDate,
-    /// Reflectance assets.
+    /// Layers besides the scene classification, by their keys.
     pub assets: Vec<String>,
+    /// How classes are resampled.
+    pub classes: Classes,
+    /// Who decides what digital numbers mean.
+    pub offset: OffsetRule,
+    /// What becomes of several acquisitions on one day.
+    pub same_day: SameDay,
     /// Size and resolution of the cubes.
     pub grid: CellGrid,
     /// Soil moisture.
@@ -85,8 +96,14 @@ pub struct TilePlan {
     pub cubes: Vec<CubePlan>,
     /// Acquisitions, ascending.
     pub scenes: Vec<Scene>,
-    /// Reflectance assets.
+    /// Layers besides the scene classification, by their keys.
     pub assets: Vec<String>,
+    /// How classes are resampled.
+    pub classes: Classes,
+    /// Who decides what digital numbers mean.
+    pub offset: OffsetRule,
+    /// What becomes of several acquisitions on one day.
+    pub same_day: SameDay,
     /// First CF day of the daily series.
     pub first_day: i32,
     /// Days in the daily series.
@@ -110,7 +127,7 @@ impl Config {
     /// - [`Error::NoInput`] if there are no locations or no raw data,
     /// - errors of opening the location table and the first weather files.
     pub fn resolve(&self, project: &Project) -> Result<Plan, Error> {
-        self.check()?;
+        let assets = self.keys()?;
         let raw = project.raw();
         let table_path = project.locations();
         if !table_path.is_file() {
@@ -144,7 +161,10 @@ impl Config {
         Ok(Plan {
             first: project.first_day(),
             last: project.last_day(),
-            assets: self.assets.clone(),
+            assets,
+            classes: self.classes,
+            offset: self.offset,
+            same_day: self.same_day,
             grid: table.grid,
             smap: smap::plan(&self.smap, &raw.join("smap"))?,
             era5: era5::plan(&self.era5, &raw.join("era5"))?,
@@ -157,24 +177,29 @@ impl Config {
         })
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// The keys of the wanted layers, without the scene classification, which comes by itself.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is none of Sentinel-2's, a layer that is named twice, and no layer at all.
+    pub(crate) fn keys(&self) -> Result<Vec<String>, Error> {
         let wrong =
             |expected: &str, found: String| Error::Config { key: "assets", expected: expected.into(), found };
         if self.assets.is_empty() {
             return Err(wrong("at least one asset", "none".into()));
         }
-        for (i, asset) in self.assets.iter().enumerate() {
-            if asset == SCL || asset.contains(['/', '.']) || asset.is_empty() {
-                return Err(wrong(
-                    "Earth Search keys of reflectances (scl comes by itself)",
-                    format!("`{asset}`"),
-                ));
+        let mut keys: Vec<String> = Vec::new();
+        for name in &self.assets {
+            let Some(key) = asset_key(name) else {
+                let known = SENTINEL2_NAMES.map(|(key, esa)| format!("{key} ({esa})")).join(", ");
+                return Err(wrong(&format!("layers of Sentinel-2: {known}"), format!("`{name}`")));
+            };
+            if keys.iter().any(|known| known == key) {
+                return Err(wrong("each asset once", format!("`{key}` twice")));
             }
-            if self.assets[..i].contains(asset) {
-                return Err(wrong("each asset once", format!("`{asset}` twice")));
-            }
+            keys.push(key.to_owned());
         }
-        Ok(())
+        keys.retain(|key| key != SCL);
+        Ok(keys)
     }
 
     pub(crate) fn legend(&self) -> Result<Vec<(u8, String)>, Error> {
@@ -213,6 +238,9 @@ impl Plan {
             cubes: tile.cubes.clone(),
             scenes: scenes(&self.raw.join("s2"), &tile.tile, &assets, span, ledger)?,
             assets: self.assets.clone(),
+            classes: self.classes,
+            offset: self.offset,
+            same_day: self.same_day,
             first_day: to_cf_day(self.first),
             days,
             smap: self.smap.clone(),
@@ -241,7 +269,13 @@ pub(crate) fn store_path(level1: &Path, tile: &str) -> PathBuf {
 }
 
 impl TilePlan {
-    /// The scene classification, then the reflectances.
+    /// The acquisitions of each frame, as ranges of `scenes`.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Range<usize>> {
+        frames(&self.scenes, self.same_day)
+    }
+
+    /// The scene classification, then the other layers.
     pub fn all_assets(&self) -> impl Iterator<Item = &str> {
         std::iter::once(SCL).chain(self.assets.iter().map(String::as_str))
     }

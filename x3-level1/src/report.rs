@@ -10,7 +10,9 @@ use ndarray::Axis;
 use serde_json::Value;
 
 use crate::Error;
+use crate::dark_pixels::OffsetCheck;
 use crate::pictures::{clearest, quicklooks, static_layers};
+use crate::same_day::CLEAR;
 
 /// Minicubes that get a row each in the calendar.
 const MOST_ROWS: usize = 24;
@@ -36,9 +38,6 @@ const SCL_NAMES: [&str; CLASSES] = [
     "10 thin cirrus",
     "11 snow or ice",
 ];
-
-/// Classes that show the ground: dark area, vegetation, soil, water, unclassified, snow.
-const CLEAR: [u8; 6] = [2, 4, 5, 6, 7, 11];
 
 /// The page over some sealed stores.
 ///
@@ -213,6 +212,17 @@ fn scene_table(page: Report, cube: &Cube, days: &[i32], shares: &[f64]) -> Resul
     let ids = cube.read_strings("s2/scene_id")?;
     let baselines = cube.read::<f64>("s2/baseline")?;
     let applied = cube.read::<u8>("s2/offset_applied")?;
+    let checks = cube.read::<u8>("s2/offset_check")?;
+    let added = cube.read::<u16>("s2/offset_added")?;
+    let doubtful = checks.iter().filter(|&&check| check == OffsetCheck::Disagree.code()).count();
+    let page = if doubtful == 0 {
+        page
+    } else {
+        page.text(&format!(
+            "The pixels of {doubtful} acquisitions disagree with their items on the offset of baseline 04.00: if the \
+             pixels are right and are not followed, these reflectances are wrong by 0.1."
+        ))
+    };
     let rows = (0..ids.len())
         .map(|t| {
             vec![
@@ -220,11 +230,13 @@ fn scene_table(page: Report, cube: &Cube, days: &[i32], shares: &[f64]) -> Resul
                 from_cf_day(days[t]).to_string(),
                 if baselines[t].is_nan() { "unknown".to_owned() } else { format!("{:05.2}", baselines[t]) },
                 if applied[t] == 1 { "yes" } else { "no" }.to_owned(),
+                OffsetCheck::NAMES.get(usize::from(checks[t])).copied().unwrap_or("unknown").to_owned(),
+                added[t].to_string(),
                 format!("{:.0} %", 100.0 * shares[t]),
             ]
         })
         .collect();
-    Ok(page.table(&["acquisition", "date", "baseline", "offset taken off", "clear"], rows))
+    Ok(page.table(&["acquisition", "date", "baseline", "offset taken off", "pixels", "added", "clear"], rows))
 }
 
 fn mean(values: &[f64]) -> f64 {

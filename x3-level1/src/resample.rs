@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
+use crate::asset::Stored;
+
 /// Fractions of pixels smaller than this are rounding errors of coordinates, not overlaps.
 const EPSILON_PX: f64 = 1e-6;
 
@@ -47,7 +49,7 @@ impl AxisWeights {
             let (from, to) = (edge(i), edge(i + 1));
             let first = from.floor() as usize;
             let end = if to > from { to.ceil() as usize } else { first };
-            let middle = f64::midpoint(from, to).floor() as usize;
+            let middle = snap(start + (i as f64 + 0.5) * step).clamp(0.0, len as f64).floor() as usize;
             spans.push(Span {
                 first: first.saturating_sub(window.start),
                 offset: weights.len(),
@@ -66,7 +68,7 @@ impl AxisWeights {
     }
 }
 
-/// Area average over the valid source pixels, plus `offset`, rounded half up; 0 where no source pixel is valid.
+/// Area average over the valid source pixels, as it is stored, rounded half up; 0 where no source pixel is valid.
 ///
 /// # Shapes
 /// `source` is `[rows.window, cols.window]`, `out` is `[y, x]`. A source pixel is valid unless it is `nodata`; the
@@ -76,7 +78,7 @@ pub fn area_average(
     rows: &AxisWeights,
     cols: &AxisWeights,
     nodata: u16,
-    offset: u16,
+    stored: Stored,
     mut out: ArrayViewMut2<'_, u16>,
 ) {
     let width = source.ncols();
@@ -100,12 +102,13 @@ pub fn area_average(
                 total += weight * sum[column];
                 valid += weight * area[column];
             }
-            *pixel = if valid > 0.0 { stored(total / valid + f32::from(offset)) } else { 0 };
+            *pixel =
+                if valid > 0.0 { rounded(total / valid * stored.gain + f32::from(stored.add)) } else { 0 };
         }
     }
 }
 
-fn stored(value: f32) -> u16 {
+fn rounded(value: f32) -> u16 {
     (value + 0.5).floor().clamp(1.0, 65_535.0) as u16
 }
 
@@ -144,6 +147,27 @@ pub fn area_mode(
     }
 }
 
+/// The class of the source pixel that holds the centre of the destination pixel (of several that meet there the
+/// south-eastern one); `nodata` outside the source.
+///
+/// # Shapes
+/// As [`area_average`].
+pub fn nearest(
+    source: ArrayView2<'_, u8>,
+    rows: &AxisWeights,
+    cols: &AxisWeights,
+    nodata: u8,
+    mut out: ArrayViewMut2<'_, u8>,
+) {
+    let at = |weights: &AxisWeights, i: usize| {
+        let (range, _, center) = weights.of(i);
+        (!range.is_empty()).then_some(range.start + center)
+    };
+    for ((y, x), pixel) in out.indexed_iter_mut() {
+        *pixel = at(rows, y).zip(at(cols, x)).map_or(nodata, |(row, col)| source[[row, col]]);
+    }
+}
+
 fn winner(tally: &[(u8, f32)], center: Option<u8>) -> Option<u8> {
     const TIE: f32 = 1e-4;
     let largest = tally.iter().map(|&(_, area)| area).fold(0.0, f32::max);
@@ -161,7 +185,7 @@ mod tests {
         let rows = AxisWeights::new(0.0, step, n, source.nrows());
         let cols = AxisWeights::new(0.0, step, n, source.ncols());
         let mut out = Array2::zeros((n, n));
-        area_average(source.view(), &rows, &cols, 0, offset, out.view_mut());
+        area_average(source.view(), &rows, &cols, 0, Stored { gain: 1.0, add: offset }, out.view_mut());
         out
     }
 
@@ -201,6 +225,34 @@ mod tests {
         assert_eq!(average(&array![[1]], 1.0, 1, 0), array![[1]]);
     }
 
+    /// An item whose numbers are hundredths, for a store of thousandths: (12 + 13) / 2 × 10 = 125.
+    #[test]
+    fn numbers_of_another_scale_are_multiplied_before_rounding() {
+        let weights = AxisWeights::new(0.0, 2.0, 1, 2);
+        let mut out = Array2::zeros((1, 1));
+        let stored = Stored { gain: 10.0, add: 0 };
+        area_average(array![[12, 13], [0, 0]].view(), &weights, &weights, 0, stored, out.view_mut());
+        assert_eq!(out, array![[125]]);
+    }
+
+    /// 20 m to 30 m: centres at 0.75 and 2.25; 10 m to 20 m: centres where four pixels meet, at 1 and 3.
+    #[test]
+    fn the_nearest_class_is_that_of_the_centre() {
+        let take = |source: &Array2<u8>, start: f64, step: f64, n: usize| {
+            let weights = AxisWeights::new(start, step, n, source.nrows());
+            let mut out = Array2::from_elem((n, n), 99);
+            let window = source.slice(ndarray::s![weights.window.clone(), weights.window.clone()]);
+            nearest(window, &weights, &weights, 0, out.view_mut());
+            out
+        };
+        let three = array![[4, 9, 5], [9, 9, 9], [6, 9, 7]];
+        assert_eq!(take(&three, 0.0, 1.5, 2), array![[4, 5], [6, 7]]);
+        let four = array![[1, 1, 1, 1], [1, 2, 1, 3], [1, 1, 1, 1], [1, 4, 1, 5]];
+        assert_eq!(take(&four, 0.0, 2.0, 2), array![[2, 3], [4, 5]]);
+        // The first pixel begins one pixel outside, its centre is in the first; the last lies outside.
+        assert_eq!(take(&three, -1.0, 3.0, 3).column(0).to_vec(), [4, 6, 0]);
+    }
+
     #[test]
     fn a_constant_field_stays_constant_at_any_step() {
         for step in [0.3, 1.0, 1.5, 2.0, 2.7, 3.0] {
@@ -219,7 +271,7 @@ mod tests {
         assert!(weights.of(2).1.is_empty());
         let mut out = Array2::from_elem((3, 3), 9);
         let source = array![[1, 1, 5], [1, 1, 5], [7, 7, 9]];
-        area_average(source.view(), &weights, &weights, 0, 0, out.view_mut());
+        area_average(source.view(), &weights, &weights, 0, Stored::AS_IT_IS, out.view_mut());
         assert_eq!(out, array![[1, 5, 0], [7, 9, 0], [0, 0, 0]]);
     }
 

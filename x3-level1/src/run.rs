@@ -5,9 +5,13 @@ use std::time::Instant;
 
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
 use minicube::{Cube, Outcome, is_sealed, list_stores, plan_hash, remove_uploaded, stored_bytes};
+use serde_json::Value;
 
 use crate::Error;
+use crate::baseline::STORED_OFFSET;
 use crate::build::build;
+use crate::config::{OffsetRule, SameDay};
+use crate::dark_pixels::{OffsetCheck, disagreement};
 use crate::ledger::Ledger;
 use crate::plan::{Plan, TilePlan};
 use crate::report;
@@ -33,6 +37,7 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
         run.input(&ledger_path);
     }
     let (mut stores, mut failures) = (Vec::new(), Vec::new());
+    let mut followed = 0;
     for (_, cubes) in plan.tiles.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
         let (path, partial) = (plan.store(&cubes.tile), plan.partial(&cubes.tile));
         let place = (path.as_path(), partial.as_path());
@@ -40,6 +45,12 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
             Ok((outcome, gaps)) => {
                 run.outcome(outcome);
                 gaps.iter().for_each(|gap| run.outcome(gap_outcome(&cubes.tile, gap)));
+                let doubts = doubtful(&path)?;
+                if plan.offset == OffsetRule::Pixels {
+                    followed += doubts.len();
+                } else {
+                    doubts.iter().for_each(|doubt| run.outcome(doubt_outcome(&cubes.tile, doubt)));
+                }
                 run.output(&path);
                 stores.push(path);
             }
@@ -50,6 +61,10 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
                 failures.push(error);
             }
         }
+    }
+    if followed > 0 {
+        let note = format!("{followed} acquisitions are stored as their pixels say, against their items");
+        run.note("radiometric offset", note);
     }
     let page = if run.nothing_done() { None } else { Some(report::page(&project.name, &stores)?) };
     let finish = run.finish(&plan.folder, page)?;
@@ -74,7 +89,8 @@ fn build_tile(
         return Ok((Outcome::skipped(&tile.tile, "done before"), gaps));
     }
     let clock = Instant::now();
-    let bar = ctx.progress(&tile.tile, (tile.scenes.len() * (tile.assets.len() + 1)) as u64);
+    let layers = tile.assets.len() + 1 + usize::from(tile.same_day == SameDay::Merge);
+    let bar = ctx.progress(&tile.tile, (tile.scenes.len() * layers) as u64);
     let gaps = build(tile, (path, partial), &hash, ledger, memory, &|| bar.inc(1));
     bar.finish();
     let gaps = gaps?;
@@ -84,6 +100,32 @@ fn build_tile(
 fn gap_outcome(tile: &str, gap: &Gap) -> Outcome {
     let unit = format!("{tile}/{}/{}", gap.scene, gap.asset);
     Outcome::failed(unit, format!("{} cubes have a gap: {}", gap.cubes.len(), gap.reason))
+}
+
+/// An acquisition whose pixels disagree with its item on the offset.
+struct Doubt {
+    /// Scene id.
+    scene: String,
+    /// What the pixels ask to add.
+    add: u16,
+}
+
+/// The doubts of a sealed store whose offsets are those of the items.
+fn doubtful(path: &Path) -> Result<Vec<Doubt>, Error> {
+    let cube = Cube::open(path, "level1")?;
+    let items = cube.attrs().get("source_items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let doubts =
+        items.iter().filter(|item| item["offset_check"] == OffsetCheck::Disagree.name()).map(|item| {
+            let scene = item["id"].as_str().unwrap_or_default().to_owned();
+            Doubt { scene, add: if item["offset_added"] == 0 { STORED_OFFSET } else { 0 } }
+        });
+    Ok(doubts.collect())
+}
+
+fn doubt_outcome(tile: &str, doubt: &Doubt) -> Outcome {
+    let unit = format!("{tile}/{}/offset", doubt.scene);
+    let what = disagreement(doubt.add);
+    Outcome::failed(unit, format!("{what} (hint: `offset = \"pixels\"` in [level1] follows the pixels)"))
 }
 
 /// A table of what would be done, without doing it.

@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use minicube::{NaiveDate, to_cf_day};
+use minicube::{NaiveDate, esa_name, to_cf_day};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
+use crate::asset::{Quantity, Stored, atmosphere_gain};
 use crate::baseline::{Radiometry, radiometry};
+use crate::dark_pixels::OffsetCheck;
 use crate::ledger::Ledger;
 
 /// One acquisition of one tile.
@@ -26,8 +28,13 @@ pub struct Scene {
     pub baseline: f64,
     /// Whether the provider took the −1000 offset off.
     pub offset_applied: bool,
-    /// Added to digital numbers to get stored ones.
+    /// Added to digital numbers of reflectance to get stored ones.
     pub add: u16,
+    /// Whether the pixels say the same. Not known before they were read.
+    #[serde(skip)]
+    pub check: OffsetCheck,
+    /// Factors from the numbers of `aot` and `wvp` to stored ones, where these are wanted.
+    pub gains: BTreeMap<String, f32>,
     /// Size of each asset's file, bytes; assets without a file are absent. Sparse files grow when blocks are added.
     pub sizes: BTreeMap<String, u64>,
     /// The scene's folder.
@@ -40,6 +47,17 @@ impl Scene {
     #[must_use]
     pub fn raster(&self, asset: &str) -> Option<PathBuf> {
         self.sizes.contains_key(asset).then(|| file_of(&self.folder, asset).map(|(path, _)| path)).flatten()
+    }
+
+    /// What makes a stored number of an asset's digital number.
+    #[must_use]
+    pub fn stored(&self, asset: &str) -> Stored {
+        match Quantity::of(asset) {
+            Quantity::Reflectance => Stored { gain: 1.0, add: self.add },
+            Quantity::OpticalThickness | Quantity::WaterVapour => {
+                Stored { gain: self.gains.get(asset).copied().unwrap_or(1.0), add: 0 }
+            }
+        }
     }
 
     fn read(folder: &Path, assets: &[String]) -> Result<Scene, Error> {
@@ -56,6 +74,10 @@ impl Scene {
             })?
             .with_timezone(&Utc);
         let Radiometry { baseline, offset_applied, add } = radiometry(&item).map_err(wrong)?;
+        let of_air = |asset: &&String| Quantity::of(asset) != Quantity::Reflectance;
+        let gains =
+            assets.iter().filter(of_air).map(|asset| Ok((asset.clone(), atmosphere_gain(&item, asset)?)));
+        let gains = gains.collect::<Result<_, String>>().map_err(wrong)?;
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let size = |asset: &String| file_of(folder, asset).map(|(_, size)| (asset.clone(), size));
         Ok(Scene {
@@ -65,6 +87,8 @@ impl Scene {
             baseline,
             offset_applied,
             add,
+            check: OffsetCheck::Undecided,
+            gains,
             sizes: assets.iter().filter_map(size).collect(),
             folder: folder.to_owned(),
         })
@@ -113,15 +137,14 @@ pub(crate) fn scenes(
     Ok(scenes)
 }
 
-/// Folders in a folder, ascending by name.
-/// The file of an asset and its size: blocks of a GeoTIFF, or a whole JPEG 2000.
+/// The file of an asset, under its key or under ESA's name, and its size: blocks of a GeoTIFF, or a whole JPEG 2000.
 fn file_of(folder: &Path, asset: &str) -> Option<(PathBuf, u64)> {
-    ["tif", "jp2"].iter().find_map(|suffix| {
-        let path = folder.join(format!("{asset}.{suffix}"));
-        fs::metadata(&path).ok().map(|file| (path, file.len()))
-    })
+    let names = [Some(asset), esa_name(asset)].into_iter().flatten();
+    let files = names.flat_map(|name| ["tif", "jp2"].map(|suffix| folder.join(format!("{name}.{suffix}"))));
+    files.into_iter().find_map(|path| fs::metadata(&path).ok().map(|file| (path, file.len())))
 }
 
+/// Folders in a folder, ascending by name.
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::read(folder))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();

@@ -7,6 +7,7 @@ use minicube::{Cube, check, check_files, file_exists, is_sealed, plan_hash};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::asset::Quantity;
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 
@@ -98,13 +99,18 @@ fn variable_problem(cube: &Cube, name: &str) -> Result<Option<String>, Error> {
 fn allowed(name: &str) -> (f32, f32) {
     match name {
         "s2/scl" => (1.0, 11.0),
-        "s2/time" | "s2/baseline" | "s2/offset_applied" => (0.0, 100_000.0),
+        "s2/time" | "s2/baseline" => (0.0, 100_000.0),
+        "s2/offset_applied" => (0.0, 1.0),
+        "s2/offset_check" => (0.0, 2.0),
+        "s2/offset_added" => (0.0, 1000.0),
+        "s2/acquisition" => (1.0, 255.0),
         "static/slope" => (0.0, 90.0),
         "static/dem" => (-500.0, 9_000.0),
         "static/geomorphon" => (1.0, 10.0),
         "lon" => (-180.0, 180.0),
         "lat" => (-90.0, 90.0),
-        _ if name.starts_with("s2/") => (-0.1, 6.5),
-        _ => (f32::NEG_INFINITY, f32::INFINITY),
+        _ => name
+            .strip_prefix("s2/")
+            .map_or((f32::NEG_INFINITY, f32::INFINITY), |asset| Quantity::of(asset).bounds()),
     }
 }

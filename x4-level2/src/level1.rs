@@ -121,7 +121,16 @@ impl Level1 {
     /// The bands, comma-separated, for messages.
     #[must_use]
     pub(crate) fn band_names(&self) -> String {
-        let other = ["time", "scene_id", "baseline", "offset_applied", "scl"];
+        let other = [
+            "time",
+            "scene_id",
+            "baseline",
+            "offset_applied",
+            "offset_check",
+            "offset_added",
+            "acquisition",
+            "scl",
+        ];
         let names = self.cube.vars().into_iter().filter_map(|var| var.strip_prefix("s2/").map(str::to_owned));
         names.filter(|name| !other.contains(&name.as_str())).collect::<Vec<_>>().join(", ")
     }
