@@ -53,7 +53,13 @@ fn level1(folder: &Path, dates: usize) -> (f64, f64) {
     }
     let scenes = folder.ancestors().map(|folder| folder.join("scenes")).find(|path| path.is_dir()).unwrap();
     raw(folder, &data, &scenes, dates);
-    let project = Project { name: "bench".into(), dir: data, years: [2021, 2021], seed: 42 };
+    let project = Project {
+        name: "bench".into(),
+        dir: data,
+        years: [2021, 2021],
+        seed: 42,
+        buckets: Default::default(),
+    };
     let clock = Instant::now();
     let plan = Config::default().resolve(&project).unwrap();
     run(&plan, &project, &Ctx::quiet(rayon::current_num_threads())).unwrap();

@@ -15,7 +15,6 @@ use crate::normalise::{statistics, write_statistics};
 use crate::plan::{Plan, Source, Unit};
 use crate::report::{Balance, report};
 use crate::splits::{split_rows, splits_plan_hash, write_splits};
-use crate::units::stores;
 
 /// Makes all stores of the plan that belong to this shard, and, once every store of the plan is there,
 /// `normalisation.json`, `climatology.parquet`, `splits.parquet` and the report.

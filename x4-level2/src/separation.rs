@@ -153,7 +153,13 @@ mod tests {
     use super::*;
 
     fn project() -> Project {
-        Project { name: "p".into(), dir: "p".into(), years: [2017, 2021], seed: 1 }
+        Project {
+            name: "p".into(),
+            dir: "p".into(),
+            years: [2017, 2021],
+            seed: 1,
+            buckets: Default::default(),
+        }
     }
 
     const YEARS: SplitYears = SplitYears { train: [2017, 2019], val: None, test: Some([2020, 2021]) };

@@ -1,7 +1,7 @@
 //! The stores to be made from Level 1, one for each split of a tile, and the ground that they cover.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use minicube::{Location, LocationTable, Split, content_hash, list_stores, to_cf_day};
 
