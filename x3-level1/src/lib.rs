@@ -1,16 +1,24 @@
 #![doc = include_str!("../README.md")]
 
+mod aspect;
 mod baseline;
 mod build;
 mod cf_time;
 mod config;
 mod daily;
 mod ease2;
+mod elevation;
 mod era5;
+mod era5_plan;
 mod error;
 mod files;
+mod fill_voids;
+mod granule;
+mod grid_window;
+mod layers;
 mod layout;
 mod ledger;
+mod mosaic;
 mod netcdf_file;
 mod openeo;
 mod optical;
@@ -29,11 +37,11 @@ mod warp;
 
 pub use baseline::{Radiometry, STORED_OFFSET, radiometry};
 pub use config::{
-    Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, SmapConfig, SmapVariable,
-    Static, default_resolution, default_size,
+    Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, Interpolation,
+    LayerConfig, LayerKind, SmapConfig, SmapVariable, Static, default_resolution, default_size,
 };
 pub use daily::{Day, Reduce};
-pub use ease2::{Ease2Grid, project};
+pub use ease2::Ease2Grid;
 pub use error::Error;
 pub use openeo::import;
 pub use plan::{CubePlan, Plan, TileCubes, TilePlan};

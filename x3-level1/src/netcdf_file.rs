@@ -9,7 +9,7 @@ use netcdf::{AttributeValue, Extent, Variable};
 use crate::Error;
 use crate::cf_time;
 
-const TIME: [&str; 4] = ["time", "valid_time", "timestamp", "t"];
+const TIME: [&str; 5] = ["time", "valid_time", "timestamp", "day", "t"];
 const LATITUDE: [&str; 3] = ["latitude", "lat", "y"];
 const LONGITUDE: [&str; 3] = ["longitude", "lon", "x"];
 

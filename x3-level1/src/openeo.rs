@@ -136,7 +136,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         assets: config.assets.clone(),
         grid,
         digest,
-        statics: statics::plan(config, &project.raw())?,
+        statics: statics::plan(config, project)?,
         ledger: Ledger::read(&project.raw().join("ledger.parquet"))?,
         places,
         level1: project.level1(),

@@ -163,15 +163,16 @@ fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
     let forms: Vec<String> =
         (1..).zip(GEOMORPHONS).map(|(code, form): (u8, &str)| format!("{code} {form}")).collect();
     let forms = format!("landform ({})", forms.join(", "));
-    for (name, what, ramp) in [
-        ("static/dem", "elevation (m)", Ramp::Viridis),
-        ("static/slope", "slope (degrees)", Ramp::Viridis),
-        ("static/landcover", "land-cover class", Ramp::Viridis),
-        ("static/geomorphon", forms.as_str(), Ramp::Viridis),
-    ] {
-        if !cube.has(name) {
-            continue;
-        }
+    for name in cube.vars().iter().filter(|name| name.starts_with("static/")) {
+        let attrs = cube.var_attrs(name);
+        let text = |key: &str| attrs.get(key).and_then(|value| value.as_str());
+        let what = match name.as_str() {
+            "static/geomorphon" => forms.clone(),
+            _ => match (text("long_name").unwrap_or(name), text("units")) {
+                (what, Some(units)) => format!("{what} ({units})"),
+                (what, None) => what.to_owned(),
+            },
+        };
         let shape = cube.shape(name)?;
         let layer = cube.read_f32(name, &[0, 0, 0], &[1, shape[1], shape[2]])?;
         let layer = layer.into_dimensionality::<Ix3>().map_err(|e| Error::variable(cube.path(), name, e))?;
@@ -182,7 +183,7 @@ fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
             page = page.text(&format!("{name} of {id} has no data."));
             continue;
         }
-        let (width, height, rgb) = raster(enlarged(layer).view(), ramp, (low, high.max(low + 1e-3)));
+        let (width, height, rgb) = raster(enlarged(layer).view(), Ramp::Viridis, (low, high.max(low + 1e-3)));
         page = page.png(&format!("{id}, {what} from {low:.0} to {high:.0}."), width, height, &rgb);
     }
     Ok(page)
