@@ -4,6 +4,7 @@ mod aspect;
 mod baseline;
 mod build;
 mod cf_time;
+mod classic_netcdf;
 mod config;
 mod daily;
 mod ease2;

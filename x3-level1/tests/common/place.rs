@@ -19,7 +19,6 @@ const GRID: CellGrid = CellGrid { size_px: 8, resolution_m: 30.0 };
 pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     pub(crate) tile: Tile,
-    pub(crate) id: String,
     pub(crate) bounds: Bounds,
     year: i32,
 }
@@ -38,9 +37,8 @@ impl Place {
         let proj = proj::Proj::new_known_crs(&format!("EPSG:{}", tile.epsg.0), "EPSG:4326", None).unwrap();
         let (lon, lat) = proj.convert((bounds.center().x, bounds.center().y)).unwrap();
         let center = center.unwrap_or(LonLat { lon, lat });
-        let id = location_id(&tile.id, 1, 2);
         let location = Location {
-            id: id.clone(),
+            id: location_id(&tile.id, 1, 2),
             tile: tile.id.clone(),
             epsg: tile.epsg,
             row: 1,
@@ -60,7 +58,7 @@ impl Place {
         };
         let table = LocationTable { locations: vec![location], grid: GRID, meta: serde_json::Map::new() };
         table.write(&dir.join("data/sampler/locations.parquet")).unwrap();
-        let place = Place { dir: dir.to_owned(), tile, id, bounds, year };
+        let place = Place { dir: dir.to_owned(), tile, bounds, year };
         fs::create_dir_all(place.scene()).unwrap();
         let item = serde_json::json!({"type": "Feature", "id": "scene", "properties": {
             "datetime": format!("{year}-01-05T08:11:00Z"), "s2:processing_baseline": "02.14",
