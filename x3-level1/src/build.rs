@@ -9,15 +9,18 @@ use ndarray::{Array1, Array2};
 use serde_json::{Map, Value, json};
 
 use crate::dark_pixels::check_offsets;
-use crate::layout::{Layout, SeriesLayout};
+use crate::layout::{Layout, SeriesLayout, in_parts};
 use crate::ledger::Ledger;
 use crate::plan::{CubePlan, TilePlan};
 use crate::scene::Scene;
 use crate::survey::{Gap, survey};
 use crate::{Error, era5, optical, smap, statics};
 
-/// Builds the store of a tile in `partial` and seals it at `path`, or goes on with an interrupted one, and gives its gaps. `progress` is called
-/// once per scene and asset.
+/// Values of all variables of SMAP held at once, where a pass over the granules is for some of the cubes only.
+const SMAP_VALUES: usize = 1 << 26;
+
+/// Builds the store of a tile in `partial` and seals it at `path`, or goes on with an interrupted one, and gives its gaps.
+/// `progress` is called once per scene and asset.
 ///
 /// # Errors
 /// Whatever is wrong with the raw files or the disk. After a raw file's fault nothing is left behind; after a fault of
@@ -121,6 +124,10 @@ pub(crate) fn write_coordinates(
     writer.write("lat", &[0], column(|cube| cube.center.lat).view().into_dyn())?;
     writer.write("xc", &[0, 0], pixels(|grid, cube| grid.pixel_x(&cube.bounds)).view().into_dyn())?;
     writer.write("yc", &[0, 0], pixels(|grid, cube| grid.pixel_y(&cube.bounds)).view().into_dyn())?;
+    writer.write("x_min", &[0], column(|cube| cube.bounds.x_min).view().into_dyn())?;
+    writer.write("y_min", &[0], column(|cube| cube.bounds.y_min).view().into_dyn())?;
+    writer.write("x_max", &[0], column(|cube| cube.bounds.x_max).view().into_dyn())?;
+    writer.write("y_max", &[0], column(|cube| cube.bounds.y_max).view().into_dyn())?;
     writer.write("crs", &[], ndarray::arr0(0i32).view().into_dyn())?;
     Ok(())
 }
@@ -156,9 +163,19 @@ fn write_smap(tile: &TilePlan, writer: &CubeWriter) -> Result<(), Error> {
     let Some(plan) = &tile.smap else { return Ok(()) };
     write_days("smap/time", tile.first_day, tile.days, writer)?;
     let centers: Vec<LonLat> = tile.cubes.iter().map(|cube| cube.center).collect();
-    let series = smap::daily(plan, &centers, tile.first_day, tile.days)?;
-    for (info, values) in plan.series.iter().zip(&series) {
-        writer.write(&format!("smap/{}", info.name), &[0, 0, 0, 0], values.view().into_dyn())?;
+    let values_a_cube = tile.days * plan.window * plan.window * plan.variables.len();
+    let at_once = if in_parts(centers.len(), tile.days, plan.window) {
+        (SMAP_VALUES / values_a_cube.max(1)).max(1)
+    } else {
+        centers.len().max(1)
+    };
+    for (index, centers) in centers.chunks(at_once).enumerate() {
+        let first_cube = (index * at_once) as u64;
+        let series = smap::daily(plan, centers, tile.first_day, tile.days)?;
+        for (info, values) in plan.series.iter().zip(&series) {
+            let start = [first_cube, 0, 0, 0];
+            writer.write(&format!("smap/{}", info.name), &start, values.view().into_dyn())?;
+        }
     }
     Ok(())
 }
@@ -166,8 +183,8 @@ fn write_smap(tile: &TilePlan, writer: &CubeWriter) -> Result<(), Error> {
 fn write_era5(tile: &TilePlan, writer: &CubeWriter) -> Result<(), Error> {
     let Some(plan) = &tile.era5 else { return Ok(()) };
     write_days("era5/time", tile.first_day, tile.days, writer)?;
-    let series = era5::daily(plan, tile.center(), tile.first_day, tile.days)?;
-    for (info, values) in plan.series.iter().zip(&series) {
+    for (index, info) in plan.series.iter().enumerate() {
+        let values = era5::daily(plan, index, tile.center(), tile.first_day, tile.days)?;
         writer.write(&format!("era5/{}", info.name), &[0, 0, 0], values.view().into_dyn())?;
     }
     Ok(())

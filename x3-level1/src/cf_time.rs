@@ -21,6 +21,9 @@ pub(crate) fn decode(units: &str, calendar: Option<&str>, values: &[f64]) -> Res
         "day" | "days" | "d" => 86_400.0,
         _ => return Err(unknown()),
     };
+    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        return Err(format!("expected a number for each time, found {value}"));
+    }
     let start = parse_reference(reference).ok_or_else(unknown)?.and_utc().timestamp();
     Ok(values.iter().map(|value| start + (value * seconds).round() as i64).collect())
 }
@@ -62,6 +65,7 @@ mod tests {
         for wrong in ["hours", "fortnights since 1970-01-01", "hours since yesterday"] {
             assert!(decode(wrong, None, &[0.0]).unwrap_err().contains(wrong), "{wrong}");
         }
+        assert!(decode("days since 1970-01-01", None, &[0.0, f64::NAN]).unwrap_err().contains("found NaN"));
         assert!(decode("days since 1970-01-01", Some("360_day"), &[0.0]).unwrap_err().contains("360_day"));
     }
 

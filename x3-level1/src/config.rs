@@ -25,9 +25,14 @@ pub struct Config {
     pub smap: SmapConfig,
     /// Weather from ERA5.
     pub era5: Era5Config,
-    /// Static layers: `dem`, `slope`, `landcover`, `geomorphon`. Absent = the first three as far as their raw files are
-    /// there.
+    /// Static layers: `dem`, `slope`, `landcover`, `aspect`, `geomorphon`. Absent = the first three as far as their raw
+    /// files are there.
     pub statics: Option<Vec<Static>>,
+    /// Voids of the elevation are filled from elevations that are at most so many pixels of the cube away, up to 100;
+    /// 0 = off.
+    pub fill_voids_px: usize,
+    /// Further static layers from rasters of the user's own: soil, land types.
+    pub layers: Vec<LayerConfig>,
     /// Terrain forms, where `statics` asks for them.
     pub geomorphon: GeomorphonConfig,
     /// Names of the land-cover codes: code = "name". Absent = ESA WorldCover.
@@ -48,6 +53,8 @@ impl Default for Config {
             smap: SmapConfig::default(),
             era5: Era5Config::default(),
             statics: None,
+            fill_voids_px: 0,
+            layers: Vec::new(),
             geomorphon: GeomorphonConfig::default(),
             landcover_legend: None,
             memory_mb: 512,
@@ -113,16 +120,40 @@ pub struct SmapVariable {
     /// Its path in the granule; absent = `Geophysical_Data/<name>`.
     #[serde(default)]
     pub path: Option<String>,
-    /// How the values of a day become one.
-    #[serde(default = "mean")]
-    pub reduce: Reduce,
+    /// How the values of a day become one; absent = by [`SmapVariable::reduce`].
+    #[serde(default)]
+    pub reduce: Option<Reduce>,
+    /// Index along the dimension of a variable that is not of the grid; absent = there is none, or one of length 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
 }
+
+/// Fluxes of water in Level 4, kg m-2 s-1, three-hourly means.
+const WATER_FLUXES: [&str; 7] = [
+    "precipitation_total_surface_flux",
+    "snowfall_surface_flux",
+    "land_evapotranspiration_flux",
+    "overland_runoff_flux",
+    "baseflow_flux",
+    "snow_melt_flux",
+    "soil_water_infiltration_flux",
+];
 
 impl SmapVariable {
     /// The path in the granule.
     #[must_use]
     pub fn path(&self) -> String {
         self.path.clone().unwrap_or_else(|| format!("Geophysical_Data/{}", self.name))
+    }
+
+    /// How the values of a day become one: as asked for, else fluxes of water by their integral over the day, in kg m-2
+    /// (mm), and states (moisture, temperature, pressure, fluxes of heat) by their mean.
+    #[must_use]
+    pub fn reduce(&self) -> Reduce {
+        let path = self.path();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let usual = if WATER_FLUXES.contains(&name) { Reduce::Integral } else { Reduce::Mean };
+        self.reduce.unwrap_or(usual)
     }
 }
 
@@ -134,12 +165,26 @@ pub struct Era5Config {
     pub variables: Option<Vec<Era5Variable>>,
     /// Edge of the window of grid points around the centre of the tile's cubes, 1 to 128.
     pub window: usize,
+    /// What a point of the window takes from the grid.
+    pub interpolation: Interpolation,
 }
 
 impl Default for Era5Config {
     fn default() -> Self {
-        Era5Config { variables: None, window: 1 }
+        Era5Config { variables: None, window: 1, interpolation: Interpolation::Nearest }
     }
+}
+
+/// What a point of the window takes from the grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// The nearest grid point: the window is made of grid points.
+    Nearest,
+    /// Linear in latitude and longitude between four grid points: the window is centred on the place, its points a step
+    /// of the grid apart. Grid points that are missing leave their weight to the others; where those that are there
+    /// weigh less than half, the value is missing.
+    Bilinear,
 }
 
 /// One variable of ERA5.
@@ -184,6 +229,45 @@ pub enum Static {
     Landcover,
     /// Terrain form, from the elevation.
     Geomorphon,
+    /// Aspect, degrees clockwise from north, from the elevation.
+    Aspect,
+}
+
+/// One entry of `[[level1.layers]]`: a raster, or a folder of rasters that are joined, as `static/<name>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    /// Its name in the store, below `static/`: small letters, digits, `_`.
+    pub name: String,
+    /// The file or folder, relative to the project folder.
+    pub path: PathBuf,
+    /// Whether its pixels are classes or numbers.
+    pub kind: LayerKind,
+    /// Units of the numbers; absent = those that the raster names.
+    #[serde(default)]
+    pub units: Option<String>,
+    /// Numbers are `stored * scale + offset`; absent = as the raster says, else 1.
+    #[serde(default)]
+    pub scale: Option<f64>,
+    /// See `scale`; absent = as the raster says, else 0.
+    #[serde(default)]
+    pub offset: Option<f64>,
+    /// What the layer is.
+    #[serde(default)]
+    pub long_name: Option<String>,
+    /// Names of the classes: code = "name".
+    #[serde(default)]
+    pub legend: BTreeMap<String, String>,
+}
+
+/// What the pixels of a raster are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    /// Codes from 1 to 255, 0 = none: the mode, as `uint8`.
+    Class,
+    /// Numbers: bilinear, or over a wider area where the raster is finer than the cube, as `float32`; NaN = none.
+    Number,
 }
 
 /// `[level1.geomorphon]`.

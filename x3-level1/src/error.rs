@@ -63,6 +63,18 @@ pub enum Error {
         /// Expected and found, or what the library says.
         reason: String,
     },
+    /// A raster of the user's own is not what its layer says.
+    #[error("{}: layer {layer}: expected {expected}, found {found}", path.display())]
+    Layer {
+        /// The file.
+        path: PathBuf,
+        /// Name of the layer.
+        layer: String,
+        /// What the layer needs.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
     /// The ledger of the download cannot be understood.
     #[error("{}: {reason}", path.display())]
     Ledger {
@@ -113,6 +125,9 @@ impl Error {
             Error::Variable { .. } => {
                 "compare the variable names in the file with [level1]; a damaged file can be deleted and fetched again"
                     .into()
+            }
+            Error::Layer { .. } => {
+                "convert the raster, for instance with gdal_translate, or change the layer in [[level1.layers]]".into()
             }
             Error::Ledger { .. } => "run `x2-downloader verify`, or delete the ledger to treat gaps as unknown".into(),
             Error::Projection { .. } => "check that the place lies on Earth and that PROJ finds its database".into(),

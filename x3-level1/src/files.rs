@@ -38,6 +38,19 @@ impl FileSet {
         Ok(FileSet { digest: plan_hash(&names), paths })
     }
 
+    /// A single file, or the files below a folder as [`FileSet::list`]; none if there is neither.
+    ///
+    /// # Errors
+    /// As [`FileSet::list`].
+    pub fn at(path: &Path, extensions: &[&str]) -> Result<FileSet, Error> {
+        if !path.is_file() {
+            return FileSet::list(path, extensions);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let size = fs::metadata(path).map_err(Error::read(path))?.len();
+        Ok(FileSet { digest: plan_hash(&[(name, size)]), paths: vec![path.to_owned()] })
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

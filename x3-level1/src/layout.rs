@@ -88,15 +88,16 @@ impl Layout<'_> {
             .dim("s2/time", self.frames)
             .dim("y", self.grid.size_px)
             .dim("x", self.grid.size_px);
-        for var in self.coordinates().into_iter().chain(self.optical()).chain(self.static_layers()) {
+        let georeference = self.coordinates().into_iter().chain(self.extent());
+        for var in georeference.chain(self.dem_counts()).chain(self.optical()).chain(self.static_layers()) {
             spec = spec.var(var);
         }
         spec = add_crs(spec, self.epsg);
         if let Some(smap) = &self.smap {
-            spec = daily_group(spec, "smap", smap, true);
+            spec = daily_group(spec, "smap", smap, Some(self.cubes));
         }
         if let Some(era5) = &self.era5 {
-            spec = daily_group(spec, "era5", era5, false);
+            spec = daily_group(spec, "era5", era5, None);
         }
         spec
     }
@@ -120,6 +121,35 @@ impl Layout<'_> {
             degrees("lat", "latitude", "degrees_north"),
             metres("xc", "x", "projection_x_coordinate"),
             metres("yc", "y", "projection_y_coordinate"),
+        ]
+    }
+
+    /// Outer edges of the cubes. With the resolution they are their affine transformation: column and row 0 begin at
+    /// `x_min` and `y_max`.
+    fn extent(&self) -> impl Iterator<Item = VarSpec> {
+        let edges =
+            [("x_min", "western"), ("y_min", "southern"), ("x_max", "eastern"), ("y_max", "northern")];
+        edges.into_iter().map(|(name, side)| {
+            VarSpec::new(name, &["minicube"], DType::F64)
+                .attr("units", "m")
+                .attr("long_name", format!("{side} edge of the cube"))
+                .attr("grid_mapping", "crs")
+        })
+    }
+
+    /// How many elevations of a cube are not from the first rasters, and how many are missing.
+    fn dem_counts(&self) -> Vec<VarSpec> {
+        if !self.statics.layers.contains(&Static::Dem) {
+            return Vec::new();
+        }
+        let count = |name: &str, what: &str| {
+            VarSpec::new(name, &["minicube"], DType::I32).attr("units", "1").attr("long_name", what)
+        };
+        let filled = "pixels of static/dem that the first rasters lack and others, or interpolation, gave";
+        let reach = self.statics.fill_voids_px;
+        vec![
+            count("dem_filled", filled).attr("fill_voids_px", reach),
+            count("dem_void", "pixels of static/dem without an elevation"),
         ]
     }
 
@@ -207,6 +237,9 @@ impl Layout<'_> {
             Static::Slope => layer("static/slope", DType::F32)
                 .attr("long_name", "slope (Horn 1981)")
                 .attr("units", "degree"),
+            Static::Aspect => layer("static/aspect", DType::F32)
+                .attr("long_name", "aspect, clockwise from north (Horn 1981); NaN where flat")
+                .attr("units", "degree"),
             Static::Landcover => {
                 let codes: Vec<u8> = self.statics.legend.iter().map(|(code, _)| *code).collect();
                 let names: Vec<&str> = self.statics.legend.iter().map(|(_, name)| name.as_str()).collect();
@@ -233,7 +266,12 @@ impl Layout<'_> {
                 })
             }
         };
-        self.statics.layers.iter().map(var).collect()
+        self.statics
+            .layers
+            .iter()
+            .map(var)
+            .chain(self.statics.own.iter().map(|own| own.spec(layer)))
+            .collect()
     }
 }
 
@@ -244,7 +282,8 @@ fn time_axis(group: &str) -> VarSpec {
         .attr("calendar", "proleptic_gregorian")
 }
 
-fn daily_group(spec: CubeSpec, group: &str, series: &SeriesLayout<'_>, per_cube: bool) -> CubeSpec {
+/// Adds daily series, one a cube where there are `cubes`, else one for all.
+fn daily_group(spec: CubeSpec, group: &str, series: &SeriesLayout<'_>, cubes: Option<usize>) -> CubeSpec {
     let (wy, wx) = (format!("{group}_y"), format!("{group}_x"));
     let mut spec = spec
         .dim(&format!("{group}/time"), series.days)
@@ -253,15 +292,29 @@ fn daily_group(spec: CubeSpec, group: &str, series: &SeriesLayout<'_>, per_cube:
         .var(time_axis(group));
     for info in series.variables {
         let dims = ["minicube", "time", wy.as_str(), wx.as_str()];
-        let mut var =
-            VarSpec::new(&format!("{group}/{}", info.name), &dims[usize::from(!per_cube)..], DType::F32)
-                .attr("cell_methods", info.reduce.cell_methods());
+        let mut var = VarSpec::new(
+            &format!("{group}/{}", info.name),
+            &dims[usize::from(cubes.is_none())..],
+            DType::F32,
+        )
+        .attr("cell_methods", info.reduce.cell_methods());
         for (key, value) in &info.attrs {
             var = var.attr(key, value.as_str());
+        }
+        if in_parts(cubes.unwrap_or(1), series.days, series.window) {
+            let (days, window) = (series.days as u64, series.window as u64);
+            let skip = usize::from(cubes.is_none());
+            var = var.chunk(&[1, CHUNK, window, window][skip..]).shard(&[1, days, window, window][skip..]);
         }
         spec = spec.var(var);
     }
     spec
+}
+
+/// Whether a daily variable is so large (more than 16 million numbers) that each cube has a file of its own; else it is
+/// in one chunk.
+pub(crate) fn in_parts(cubes: usize, days: usize, window: usize) -> bool {
+    cubes * days * window * window > 1 << 24
 }
 
 /// ESA WorldCover 2021, the default legend of `static/landcover` (doi:10.5281/zenodo.7254221).

@@ -1,18 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+mod aspect;
 mod asset;
 mod baseline;
 mod build;
 mod cf_time;
+mod classic_netcdf;
 mod config;
 mod daily;
 mod dark_pixels;
 mod ease2;
+mod elevation;
 mod era5;
+mod era5_plan;
 mod error;
 mod files;
+mod fill_voids;
+mod granule;
+mod grid_window;
+mod layers;
 mod layout;
 mod ledger;
+mod mosaic;
 mod netcdf_file;
 mod offset;
 mod openeo;
@@ -35,12 +44,13 @@ mod warp;
 pub use asset::{ATMOSPHERE_SCALE, Quantity, Stored, asset_key};
 pub use baseline::{Radiometry, STORED_OFFSET, radiometry};
 pub use config::{
-    Classes, Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, OffsetRule,
-    SameDay, SmapConfig, SmapVariable, Static, default_resolution, default_size,
+    Classes, Config, Era5Config, Era5Variable, GeomorphonConfig, ImportConfig, ImportFormat, Interpolation,
+    LayerConfig, LayerKind, OffsetRule, SameDay, SmapConfig, SmapVariable, Static, default_resolution,
+    default_size,
 };
 pub use daily::{Day, Reduce};
 pub use dark_pixels::OffsetCheck;
-pub use ease2::{Ease2Grid, project};
+pub use ease2::Ease2Grid;
 pub use error::Error;
 pub use offset::{DarkLevels, Says, judge};
 pub use openeo::import;

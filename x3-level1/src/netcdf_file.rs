@@ -1,15 +1,15 @@
 //! NetCDF files of others: axes, times, packed values.
 
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array3, Ix3};
 use netcdf::{AttributeValue, Extent, Variable};
 
-use crate::Error;
-use crate::cf_time;
+use crate::{Error, cf_time, classic_netcdf};
 
-const TIME: [&str; 4] = ["time", "valid_time", "timestamp", "t"];
+const TIME: [&str; 5] = ["time", "valid_time", "timestamp", "day", "t"];
 const LATITUDE: [&str; 3] = ["latitude", "lat", "y"];
 const LONGITUDE: [&str; 3] = ["longitude", "lon", "x"];
 
@@ -23,12 +23,18 @@ impl NetcdfFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Variable`] if it is no NetCDF file.
+    /// [`Error::Variable`] if it is no NetCDF file, or one that is cut short.
     pub(crate) fn open(path: &Path) -> Result<NetcdfFile, Error> {
         // The library asks for attributes that need not be there, and HDF5 would print each miss, per thread.
         hdf5::silence_errors(true);
         let file = netcdf::open(path)
             .map_err(|error| Error::variable(path, "/", format!("unreadable NetCDF: {error}")))?;
+        let expected = classic_netcdf::expected_length(path).map_err(Error::read(path))?;
+        let found = fs::metadata(path).map_err(Error::read(path))?.len();
+        if let Some(expected) = expected.filter(|&expected| expected > found) {
+            let reason = format!("unreadable NetCDF: expected {expected} bytes, found {found}");
+            return Err(Error::variable(path, "/", reason));
+        }
         Ok(NetcdfFile { file, path: path.to_owned() })
     }
 

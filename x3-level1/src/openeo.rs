@@ -146,7 +146,7 @@ pub fn import(import: &ImportConfig, config: &Config, project: &Project) -> Resu
         classes: config.classes,
         grid,
         digest,
-        statics: statics::plan(config, &project.raw())?,
+        statics: statics::plan(config, project)?,
         ledger: Ledger::read(&project.raw().join("ledger.parquet"))?,
         places,
         level1: project.level1(),

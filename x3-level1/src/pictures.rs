@@ -67,37 +67,38 @@ pub(crate) fn quicklooks(
     Ok(page)
 }
 
-/// Elevation, slope, land cover and landforms of the first minicube, where there are any.
+/// The static layers of the first minicube: numbers on a ramp, classes in colours.
 ///
 /// # Errors
 /// [`Error::Minicube`] if the store cannot be read.
 pub(crate) fn static_layers(page: Report, cube: &Cube, id: &str) -> Result<Report, Error> {
     let mut page = page;
-    for (name, what) in [("static/dem", "elevation (m)"), ("static/slope", "slope (degrees)")] {
-        if !cube.has(name) {
-            continue;
-        }
+    for name in cube.vars().iter().filter(|name| name.starts_with("static/")) {
+        let attrs = cube.var_attrs(name);
+        let text = |key: &str| attrs.get(key).and_then(Value::as_str);
+        let what = match (text("long_name").unwrap_or(name), text("units")) {
+            (what, Some(units)) => format!("{what} ({units})"),
+            (what, None) => what.to_owned(),
+        };
         let shape = cube.shape(name)?;
-        let layer = frame(cube, name, cube.read_f32(name, &[0, 0, 0], &[1, shape[1], shape[2]])?)?;
-        let finite = || layer.iter().copied().filter(|value| value.is_finite());
-        let (low, high) = finite().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        if low > high {
-            page = page.text(&format!("{name} of {id} has no data."));
-            continue;
-        }
-        let range = (low, high.max(low + 1e-3));
-        let picture = Frame::ramp("", layer.view(), Ramp::Viridis, range);
-        page = page.frames(&format!("{id}, {what}."), &[picture], &ramp_legend(what, Ramp::Viridis, range));
-    }
-    for (name, what) in [("static/landcover", "land cover"), ("static/geomorphon", "landforms")] {
-        if cube.has(name) && cube.dtype(name)? == "uint8" {
-            let shape = cube.shape(name)?;
-            let codes = cube.read_region::<u8>(name, &[0, 0, 0], &[1, shape[1], shape[2]])?;
-            let codes = frame(cube, name, codes)?;
+        let (start, size) = ([0, 0, 0], [1, shape[1], shape[2]]);
+        page = if cube.dtype(name)? == "uint8" {
+            let codes = frame(cube, name, cube.read_region::<u8>(name, &start, &size)?)?;
             let (values, names) = classes(cube, name, codes.view());
             let picture = Frame::classes("", codes.view(), &values);
-            page = page.frames(&format!("{id}, {what}; grey: none."), &[picture], &class_legend(&names));
-        }
+            page.frames(&format!("{id}, {what}; grey: none."), &[picture], &class_legend(&names))
+        } else {
+            let layer = frame(cube, name, cube.read_f32(name, &start, &size)?)?;
+            let finite = || layer.iter().copied().filter(|value| value.is_finite());
+            let (low, high) = finite().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)));
+            if low > high {
+                page.text(&format!("{name} of {id} has no data."))
+            } else {
+                let range = (low, high.max(low + 1e-3));
+                let picture = Frame::ramp("", layer.view(), Ramp::Viridis, range);
+                page.frames(&format!("{id}, {what}."), &[picture], &ramp_legend(&what, Ramp::Viridis, range))
+            }
+        };
     }
     Ok(page)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::asset::asset_key;
 use crate::config::{Classes, Config, OffsetRule, SameDay};
-use crate::era5::{self, Era5Plan};
+use crate::era5_plan::{self, Era5Plan};
 use crate::layout::worldcover;
 use crate::ledger::Ledger;
 use crate::same_day::frames;
@@ -167,8 +167,8 @@ impl Config {
             same_day: self.same_day,
             grid: table.grid,
             smap: smap::plan(&self.smap, &raw.join("smap"))?,
-            era5: era5::plan(&self.era5, &raw.join("era5"))?,
-            statics: statics::plan(self, &raw)?,
+            era5: era5_plan::plan(&self.era5, &raw.join("era5"))?,
+            statics: statics::plan(self, project)?,
             tiles: tiles.collect(),
             memory: self.memory_mb.max(1) << 20,
             level1: project.level1(),
@@ -280,11 +280,16 @@ impl TilePlan {
         std::iter::once(SCL).chain(self.assets.iter().map(String::as_str))
     }
 
-    /// Mean of the cubes' centres.
+    /// Mean of the cubes' centres, also across the antimeridian.
     #[must_use]
     pub fn center(&self) -> LonLat {
         let n = self.cubes.len().max(1) as f64;
-        let mean = |of: fn(&LonLat) -> f64| self.cubes.iter().map(|cube| of(&cube.center)).sum::<f64>() / n;
-        LonLat { lon: mean(|c| c.lon), lat: mean(|c| c.lat) }
+        let mean = |of: &dyn Fn(&LonLat) -> f64| self.cubes.iter().map(|c| of(&c.center)).sum::<f64>() / n;
+        let west = self.cubes.first().map_or(0.0, |cube| cube.center.lon);
+        let turned = |lon: f64| (lon + 180.0).rem_euclid(360.0) - 180.0;
+        // A tile is far less than half a turn wide.
+        let lon =
+            mean(&|center| if (center.lon - west).abs() > 180.0 { center.lon + 360.0 } else { center.lon });
+        LonLat { lon: turned(lon), lat: mean(&|center| center.lat) }
     }
 }

@@ -12,6 +12,9 @@ use ndarray::Array2;
 use crate::Error;
 use crate::resample::AxisWeights;
 
+/// Decoded blocks that GDAL may keep, megabytes.
+const CACHE_MB: &str = "128";
+
 /// An open single-band raster, north up, in a known reference system. One per thread.
 pub(crate) struct Raster {
     dataset: Dataset,
@@ -30,7 +33,14 @@ fn quiet() {
     ONCE.call_once(|| {
         gdal::config::set_error_handler(|_, number, message| tracing::debug!(number, "gdal: {message}"));
         // A listing of the folder at every open is wasted on thousands of scene folders.
-        for (key, value) in [("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"), ("GDAL_PAM_ENABLED", "NO")] {
+        // Blocks of two rows of cubes: what GDAL keeps by itself is a share of the machine's memory.
+        let cache = std::env::var("GDAL_CACHEMAX").unwrap_or_else(|_| CACHE_MB.to_owned());
+        let options = [
+            ("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"),
+            ("GDAL_PAM_ENABLED", "NO"),
+            ("GDAL_CACHEMAX", cache.as_str()),
+        ];
+        for (key, value) in options {
             if let Err(error) = gdal::config::set_config_option(key, value) {
                 tracing::warn!("gdal: {key}: {error}");
             }

@@ -154,8 +154,9 @@ pub fn describe(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
     let names = |series: Vec<&str>| if series.is_empty() { "none".to_owned() } else { series.join(" ") };
     let smap = plan.smap.iter().flat_map(|smap| &smap.series).map(|info| info.name.as_str()).collect();
     let era5 = plan.era5.iter().flat_map(|era5| &era5.series).map(|info| info.name.as_str()).collect();
-    let statics: Vec<String> =
-        plan.statics.layers.iter().map(|layer| format!("{layer:?}").to_lowercase()).collect();
+    let own = plan.statics.own.iter().map(|layer| layer.config.name.clone());
+    let statics = plan.statics.layers.iter().map(|layer| format!("{layer:?}").to_lowercase());
+    let statics: Vec<String> = statics.chain(own).collect();
     text.push_str(&format!(
         "  s2: scl {}\n  smap: {}\n  era5: {}\n  static: {}\n  days: {} to {}",
         plan.assets.join(" "),

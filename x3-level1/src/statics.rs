@@ -1,20 +1,27 @@
-//! Elevation, slope, terrain form and land cover on the cubes' grids.
+//! Static layers on the cubes' grids: elevation and what follows from it, land cover, rasters of the user's own.
 
 use std::path::Path;
 
-use minicube::terrain::{geomorphons, slope_deg};
-use minicube::{Bounds, CellGrid, CubeWriter, Epsg, Shape};
-use ndarray::{Array2, Array3, Axis, s};
+use minicube::run::Project;
+use minicube::{CellGrid, CubeWriter, Epsg, Shape};
+use ndarray::{Array2, Array3, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::Error;
 use crate::config::{Config, GeomorphonConfig, Static};
 use crate::files::FileSet;
+use crate::layers::{self, LayerPlan};
 use crate::ledger::Ledger;
+use crate::mosaic::Mosaic;
 use crate::plan::CubePlan;
-use crate::static_blocks;
-use crate::warp::{Mosaic, Resampling};
+use crate::warp::Resampling;
+use crate::{Error, elevation, static_blocks};
+
+/// Extensions of the rasters that are looked for.
+pub(crate) const RASTERS: [&str; 4] = ["tif", "tiff", "vrt", "hgt"];
+
+/// Voids are filled from at most so many pixels away.
+const LONGEST_REACH_PX: usize = 100;
 
 /// The longest search radius for terrain forms, and so the widest margin around a cube.
 const LONGEST_SEARCH_PX: usize = 1000;
@@ -27,6 +34,11 @@ pub struct StaticsPlan {
     /// How terrain forms are found; `None` if they are not wanted, and then no part of the plan's hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub geomorphon: Option<GeomorphonConfig>,
+    /// Rasters of the user's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<LayerPlan>,
+    /// Voids of the elevation are filled from at most so many pixels away.
+    pub fill_voids_px: usize,
     /// Land-cover code and name.
     pub legend: Vec<(u8, String)>,
     /// Identity of the elevation rasters.
@@ -41,13 +53,14 @@ pub struct StaticsPlan {
     pub landcover: FileSet,
 }
 
-/// Resolves the wanted layers against `raw/dem` and `raw/landcover`; if none are named, those that are there.
+/// Resolves the wanted layers against `raw/dem`, `raw/landcover` and the user's own rasters; if none are named, those that
+/// are there.
 ///
 /// # Errors
 /// - [`Error::NoInput`] if a layer was asked for and has no raster,
 /// - [`Error::Config`] for values that make no sense.
-pub(crate) fn plan(config: &Config, raw: &Path) -> Result<StaticsPlan, Error> {
-    const RASTERS: [&str; 4] = ["tif", "tiff", "vrt", "hgt"];
+pub(crate) fn plan(config: &Config, project: &Project) -> Result<StaticsPlan, Error> {
+    let raw = project.raw();
     let dem = FileSet::list(&raw.join("dem"), &RASTERS)?;
     let landcover = FileSet::list(&raw.join("landcover"), &RASTERS)?;
     let all = [Static::Dem, Static::Slope, Static::Landcover];
@@ -67,10 +80,26 @@ pub(crate) fn plan(config: &Config, raw: &Path) -> Result<StaticsPlan, Error> {
         });
     }
     check(&config.geomorphon)?;
+    let fill_voids_px = config.fill_voids_px;
+    if fill_voids_px > LONGEST_REACH_PX {
+        let (expected, found) = (format!("0 (off) to {LONGEST_REACH_PX}"), fill_voids_px.to_string());
+        return Err(Error::Config { key: "fill_voids_px", expected, found });
+    }
+    let own = layers::plan(&config.layers, &project.dir)?;
     let geomorphon = layers.contains(&Static::Geomorphon).then_some(config.geomorphon);
     let legend = config.legend()?;
     let (dem_digest, landcover_digest) = (dem.digest.clone(), landcover.digest.clone());
-    Ok(StaticsPlan { layers, geomorphon, legend, dem_digest, landcover_digest, dem, landcover })
+    Ok(StaticsPlan {
+        layers,
+        geomorphon,
+        own,
+        fill_voids_px,
+        legend,
+        dem_digest,
+        landcover_digest,
+        dem,
+        landcover,
+    })
 }
 
 /// Refuses options under which nothing would be seen.
@@ -112,47 +141,14 @@ pub(crate) fn write(
         let margin = margin_px as f64 * grid.resolution_m;
         static_blocks::check(&files.paths, ledger, cubes, epsg, margin)
     };
-    if wants(Static::Dem) || wants(Static::Slope) {
+    if [Static::Dem, Static::Slope, Static::Aspect].into_iter().any(wants) {
         // A pixel for the slope, and one for the heights between pixels.
         fetched(&plan.dem, 2)?;
-        let mosaic = Mosaic::open(&plan.dem.paths)?;
-        let layers = cubes
-            .par_iter()
-            .map(|cube| elevation(&mosaic, cube, grid, epsg, 1))
-            .collect::<Result<Vec<Array2<f32>>, Error>>()?;
-        if wants(Static::Dem) {
-            let n = grid.size_px;
-            let inner: Vec<_> = layers.iter().map(|layer| layer.slice(s![1..=n, 1..=n])).collect();
-            write_layer(writer, "static/dem", &inner)?;
-        }
-        if wants(Static::Slope) {
-            let slopes: Vec<Array2<f32>> =
-                layers.par_iter().map(|layer| slope_deg(layer.view(), grid.resolution_m)).collect();
-            let n = grid.size_px;
-            let inner: Vec<_> = slopes.iter().map(|layer| layer.slice(s![1..=n, 1..=n])).collect();
-            write_layer(writer, "static/slope", &inner)?;
-        }
+        elevation::write(plan, cubes, (grid, epsg), writer)?;
     }
     if let Some(options) = &plan.geomorphon {
-        let mosaic = Mosaic::open(&plan.dem.paths)?;
-        let margin = options.search_px;
-        fetched(&plan.dem, margin + 1)?;
-        let inner = s![margin..margin + grid.size_px, margin..margin + grid.size_px];
-        // A warp of its own: heights depend in the last bits on the window, and elevation and slope must not depend on
-        // whether terrain forms are wanted.
-        let layers = cubes
-            .par_iter()
-            .map(|cube| {
-                let heights = elevation(&mosaic, cube, grid, epsg, margin)?;
-                let forms = geomorphons(heights.view(), grid.resolution_m, &options.options());
-                Ok(forms.slice(inner).to_owned())
-            })
-            .collect::<Result<Vec<Array2<u8>>, Error>>()?;
-        write_layer(
-            writer,
-            "static/geomorphon",
-            &layers.iter().map(|layer| layer.view()).collect::<Vec<_>>(),
-        )?;
+        fetched(&plan.dem, options.search_px + 1)?;
+        elevation::write_forms(plan, options, cubes, (grid, epsg), writer)?;
     }
     if wants(Static::Landcover) {
         fetched(&plan.landcover, 0)?;
@@ -160,11 +156,7 @@ pub(crate) fn write(
         let shape = Shape { rows: grid.size_px, cols: grid.size_px };
         let layers = cubes
             .par_iter()
-            .map(|cube| {
-                let layer =
-                    mosaic.warp(&cube.bounds, shape, epsg, Resampling::Mode, |class: u8| class == 0)?;
-                Ok(layer.unwrap_or_else(|| Array2::zeros((shape.rows, shape.cols))))
-            })
+            .map(|cube| Ok(mosaic.warp::<u8>(&cube.bounds, shape, epsg, Resampling::Mode)?.layer))
             .collect::<Result<Vec<Array2<u8>>, Error>>()?;
         write_layer(
             writer,
@@ -172,26 +164,17 @@ pub(crate) fn write(
             &layers.iter().map(|layer| layer.view()).collect::<Vec<_>>(),
         )?;
     }
+    for layer in &plan.own {
+        layer.write(cubes, (grid, epsg), ledger, writer)?;
+    }
     Ok(())
 }
 
-/// Elevation with a margin of some pixels, which slope and terrain form need.
-fn elevation(
-    mosaic: &Mosaic,
-    cube: &CubePlan,
-    grid: CellGrid,
-    epsg: Epsg,
-    margin: usize,
-) -> Result<Array2<f32>, Error> {
-    let side = grid.size_px + 2 * margin;
-    let (b, m) = (cube.bounds, margin as f64 * grid.resolution_m);
-    let wider = Bounds { x_min: b.x_min - m, y_min: b.y_min - m, x_max: b.x_max + m, y_max: b.y_max + m };
-    let shape = Shape { rows: side, cols: side };
-    let layer = mosaic.warp(&wider, shape, epsg, Resampling::Bilinear, f32::is_nan)?;
-    Ok(layer.unwrap_or_else(|| Array2::from_elem((side, side), f32::NAN)))
-}
-
-fn write_layer<T: minicube::Element>(
+/// Writes a layer, `[y, x]` of each cube.
+///
+/// # Errors
+/// [`Error::Minicube`] if the store cannot be written.
+pub(crate) fn write_layer<T: minicube::Element>(
     writer: &CubeWriter,
     name: &str,
     layers: &[ndarray::ArrayView2<'_, T>],

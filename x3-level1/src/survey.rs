@@ -1,33 +1,35 @@
-//! A look at every raster's header before anything is decoded: does it lie right, and which blocks are missing.
+//! A look at every file's header before anything is decoded: does it lie right, and what is missing in it.
 
 use minicube::Epsg;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::ledger::Ledger;
 use crate::plan::TilePlan;
 use crate::raster::Raster;
 use crate::scene::Scene;
+use crate::{Error, era5, smap};
 
-/// Blocks under a cube that are neither in the file nor accounted for in the ledger. Kept in the store's attributes.
+/// What a cube should have and the raw files do not: blocks that are neither in the raster nor accounted for in the
+/// ledger, or a variable of the weather that is missing in some files. Kept in the store's attributes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gap {
-    /// Scene id.
+    /// Scene id; of weather the first granule, or the first day.
     pub scene: String,
-    /// Asset.
+    /// Asset; of weather the variable, with its group.
     pub asset: String,
     /// Ids of the cubes concerned.
     pub cubes: Vec<String>,
-    /// What the ledger says, if anything.
+    /// What is missing, and what the ledger says of it.
     pub reason: String,
 }
 
-/// The gaps of a tile, in the order of scenes and assets.
+/// The gaps of a tile, in the order of scenes and assets, then of weather.
 ///
 /// # Errors
-/// [`Error::Raster`] or [`Error::Georeference`] for a raster that cannot be opened, is of another zone or does not
-/// touch the tile's cubes.
+/// - [`Error::Raster`] or [`Error::Georeference`] for a raster that cannot be opened, is of another zone or does not
+///   touch the tile's cubes,
+/// - [`Error::Variable`] for a file of weather that cannot be opened or means something else than the others.
 pub(crate) fn survey(tile: &TilePlan, ledger: &Ledger) -> Result<Vec<Gap>, Error> {
     let per_scene = tile
         .scenes
@@ -37,7 +39,15 @@ pub(crate) fn survey(tile: &TilePlan, ledger: &Ledger) -> Result<Vec<Gap>, Error
             gaps.filter_map(Result::transpose).collect::<Result<Vec<Gap>, Error>>()
         })
         .collect::<Result<Vec<Vec<Gap>>, Error>>()?;
-    Ok(per_scene.into_iter().flatten().collect())
+    let mut gaps: Vec<Gap> = per_scene.into_iter().flatten().collect();
+    let cubes: Vec<String> = tile.cubes.iter().map(|cube| cube.id.clone()).collect();
+    if let Some(plan) = &tile.smap {
+        gaps.extend(smap::survey(plan, tile.first_day, tile.days, &cubes)?);
+    }
+    if let Some(plan) = &tile.era5 {
+        gaps.extend(era5::survey(plan, tile.center(), tile.first_day, tile.days, &cubes)?);
+    }
+    Ok(gaps)
 }
 
 fn survey_asset(tile: &TilePlan, scene: &Scene, asset: &str, ledger: &Ledger) -> Result<Option<Gap>, Error> {

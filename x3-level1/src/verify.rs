@@ -105,6 +105,7 @@ fn allowed(name: &str) -> (f32, f32) {
         "s2/offset_added" => (0.0, 1000.0),
         "s2/acquisition" => (1.0, 255.0),
         "static/slope" => (0.0, 90.0),
+        "static/aspect" => (0.0, 360.0),
         "static/dem" => (-500.0, 9_000.0),
         "static/geomorphon" => (1.0, 10.0),
         "lon" => (-180.0, 180.0),

@@ -1,9 +1,7 @@
 //! Rasters in any reference system on the grid of a cube, by GDAL's warper.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gdal::programs::raster::{BuildVRTOptions, build_vrt};
 use gdal::raster::GdalType;
 use gdal::spatial_ref::SpatialRef;
 use minicube::{Bounds, Epsg, Shape};
@@ -25,111 +23,53 @@ pub(crate) enum Resampling {
 pub(crate) trait Pixel: GdalType + Copy {
     /// GDAL's name of the type.
     const NAME: &'static str;
-    /// What pixels without a source get.
+    /// What pixels without a source get, for GDAL.
     const NODATA: &'static str;
+    /// The same as a number.
+    const MISSING: Self;
+
+    /// Whether it says nothing.
+    fn is_missing(self) -> bool;
 }
 
 impl Pixel for f32 {
     const NAME: &'static str = "Float32";
     const NODATA: &'static str = "nan";
+    const MISSING: f32 = f32::NAN;
+
+    fn is_missing(self) -> bool {
+        !self.is_finite()
+    }
 }
 
 impl Pixel for u8 {
     const NAME: &'static str = "Byte";
     const NODATA: &'static str = "0";
-}
+    const MISSING: u8 = 0;
 
-/// Rasters of one layer, joined per reference system.
-pub(crate) struct Mosaic {
-    parts: Vec<Part>,
-}
-
-struct Part {
-    /// A file, or a virtual mosaic in GDAL's memory.
-    path: PathBuf,
-    wkt: String,
-    transform: [f64; 6],
-    nodata: Option<f64>,
-}
-
-impl Mosaic {
-    /// Opens the files; those of one reference system are joined without seams, the first file on top.
-    ///
-    /// # Errors
-    /// [`Error::Raster`] if a file cannot be opened; [`Error::Georeference`] if one has no reference system.
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Mosaic, Error> {
-        let mut groups: Vec<(String, Vec<PathBuf>)> = Vec::new();
-        for path in paths {
-            let wkt = open_dataset(path)?.projection();
-            if wkt.is_empty() {
-                let (expected, found) = ("a reference system".to_owned(), "none".to_owned());
-                return Err(Error::Georeference { path: path.clone(), expected, found });
-            }
-            match groups.iter_mut().find(|(known, _)| *known == wkt) {
-                Some((_, members)) => members.push(path.clone()),
-                None => groups.push((wkt, vec![path.clone()])),
-            }
-        }
-        let parts =
-            groups.into_iter().map(|(wkt, members)| Part::join(wkt, &members)).collect::<Result<_, _>>()?;
-        Ok(Mosaic { parts })
+    fn is_missing(self) -> bool {
+        self == 0
     }
+}
 
-    /// The layer on the pixels of `bounds` in `epsg`, `[shape.rows, shape.cols]`. Where the first reference system has
-    /// no data, the next one fills.
+/// A file, or a virtual mosaic in GDAL's memory.
+pub(crate) struct Source {
+    /// Its name.
+    pub path: PathBuf,
+    /// Its reference system.
+    pub wkt: String,
+    /// GDAL's geotransform.
+    pub transform: [f64; 6],
+    /// The value that says nothing.
+    pub nodata: Option<f64>,
+}
+
+impl Source {
+    /// Its first band on the pixels of `bounds` in `epsg`, `[shape.rows, shape.cols]`.
     ///
     /// # Errors
     /// [`Error::Raster`] if the warp fails.
     pub(crate) fn warp<T: Pixel>(
-        &self,
-        bounds: &Bounds,
-        shape: Shape,
-        epsg: Epsg,
-        resampling: Resampling,
-        is_missing: impl Fn(T) -> bool,
-    ) -> Result<Option<Array2<T>>, Error> {
-        let mut layer: Option<Array2<T>> = None;
-        for part in &self.parts {
-            let next = part.warp(bounds, shape, epsg, resampling)?;
-            match &mut layer {
-                None => layer = Some(next),
-                Some(layer) => layer.zip_mut_with(&next, |to, &from| {
-                    if is_missing(*to) {
-                        *to = from;
-                    }
-                }),
-            }
-        }
-        Ok(layer)
-    }
-}
-
-impl Part {
-    fn join(wkt: String, members: &[PathBuf]) -> Result<Part, Error> {
-        static COUNTER: AtomicUsize = AtomicUsize::new(0);
-        let path = match members {
-            [single] => single.clone(),
-            several => {
-                // Later sources lie on top in a virtual mosaic: reversed, the first file wins.
-                let datasets =
-                    several.iter().rev().map(|path| open_dataset(path)).collect::<Result<Vec<_>, Error>>()?;
-                let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-                let path = PathBuf::from(format!("/vsimem/minicube-mosaic-{number}.vrt"));
-                let options =
-                    BuildVRTOptions::new(["-resolution", "highest"]).map_err(Error::raster(&several[0]))?;
-                let mut mosaic =
-                    build_vrt(Some(&path), &datasets, Some(options)).map_err(Error::raster(&several[0]))?;
-                mosaic.flush_cache().map_err(Error::raster(&several[0]))?;
-                path
-            }
-        };
-        let dataset = open_dataset(&path)?;
-        let transform = dataset.geo_transform().map_err(Error::raster(&path))?;
-        let nodata = dataset.rasterband(1).map_err(Error::raster(&path))?.no_data_value();
-        Ok(Part { path, wkt, transform, nodata })
-    }
-
-    fn warp<T: Pixel>(
         &self,
         bounds: &Bounds,
         shape: Shape,

@@ -1,25 +1,16 @@
 //! On real data beside the workspace, where it is: skipped elsewhere, an error where `CI` is set.
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+#[path = "common/shared_data.rs"]
+mod shared_data;
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use minicube::testing::assert_conforms;
 use minicube::{Cube, LonLat, NaiveDate, to_cf_day};
-use x3_level1::{Ease2Grid, project, radiometry};
-
-/// A file or folder of the real data; `None` (said aloud) where it is not there.
-fn real(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
+use shared_data::real;
+use x3_level1::{Ease2Grid, radiometry};
 
 /// NSIDC's tables of the 36 km grid say the latitude and longitude of every cell: each must fall in its own cell.
 #[test]
@@ -43,7 +34,7 @@ fn cells_of_the_published_ease2_grid() {
         .iter()
         .map(|&(row, col)| LonLat { lon: lons[row * 964 + col], lat: lats[row * 964 + col] })
         .collect();
-    for (&(row, col), (x, y)) in cells.iter().zip(project(&places).unwrap()) {
+    for (&(row, col), (x, y)) in cells.iter().zip(grid.project(&places).unwrap()) {
         assert_eq!(grid.cell_of(x, y), Some((row, col)));
         assert!((grid.x[col] - x).abs() < 1.0 && (grid.y[row] - y).abs() < 1.0, "row {row} column {col}");
     }

@@ -157,7 +157,10 @@ pub fn ledger(path: &Path, status: &str) {
 /// A subset of 3 × 3 cells around the place with its own x and y. On 1 January 2021 all eight granules k hold
 /// 0.1 + 0.01 k in the middle cell; on the 2nd only the first four are there; on the 3rd one is missing its value.
 fn smap(folder: &Path) {
-    let centre = x3_level1::project(&[LonLat { lon: 26.025, lat: -22.6 }]).unwrap()[0];
+    let centre = x3_level1::Ease2Grid::global(1624, 3856)
+        .unwrap()
+        .project(&[LonLat { lon: 26.025, lat: -22.6 }])
+        .unwrap()[0];
     for (day, granules) in [("20210101", 8), ("20210102", 4), ("20210103", 8)] {
         let folder = folder.join(day);
         fs::create_dir_all(&folder).unwrap();
