@@ -16,9 +16,8 @@ use place::{Place, said};
 use shared_data::real;
 
 /// A cube whose centre is said to be there.
-fn place_in(dir: &Path, lon: f64, lat: f64, year: i32) -> Place {
-    let bounds = Bounds { x_min: 300_480.0, y_min: 5_799_540.0, x_max: 300_720.0, y_max: 5_799_780.0 };
-    with_red(Place::within(dir, "32ULC", bounds, Some(LonLat { lon, lat }), year))
+fn place_at(dir: &Path, lon: f64, lat: f64) -> Place {
+    with_red(Place::new(dir, "32ULC", Some(LonLat { lon, lat })))
 }
 
 fn with_red(place: Place) -> Place {
@@ -51,7 +50,7 @@ fn a_subset_of_level_3_on_the_global_and_the_polar_grid() {
     };
     for (grid, lon, lat) in [("Global", -16.991_701, 65.649_85), ("Polar", -67.804_54, 68.100_136)] {
         let dir = tempfile::tempdir().unwrap();
-        let place = place_in(dir.path(), lon, lat, 2021);
+        let place = place_at(dir.path(), lon, lat);
         put(&place, &file, "smap/20210101/SPL3FTP.nc4");
         let group = format!("Freeze_Thaw_Retrieval_Data_{grid}");
         let cube = place.cube(&format!(
@@ -86,7 +85,7 @@ fn cells_of_level_3_are_where_they_say() {
     // Cells are 0.3734 degrees wide; below 30 degrees they are 0.28 to 0.33 degrees high.
     for (lon, lat) in [(6.9, 15.0), (26.0, -16.4), (179.95, -30.6), (-179.95, -30.6), (-73.4, 10.1)] {
         let dir = tempfile::tempdir().unwrap();
-        let place = place_in(dir.path(), lon, lat, 2021);
+        let place = place_at(dir.path(), lon, lat);
         put(&place, &file, "smap/20210101/SPL3SMP.nc4");
         let group = "Soil_Moisture_Retrieval_Data_AM";
         let cube = place.cube(&format!(
@@ -138,7 +137,8 @@ fn a_month_of_era5_as_xarray_has_it() {
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let place = place_in(dir.path(), lon, lat, 2019);
+        let bounds = Bounds { x_min: 3e5, y_min: 5_799_760.0, x_max: 300_240.0, y_max: 5.8e6 };
+        let place = with_red(Place::within(dir.path(), "32ULC", bounds, Some(LonLat { lon, lat }), 2019));
         put(&place, &file, "era5/t2m.nc");
         let read = |interpolation: &str| {
             let config = format!(
