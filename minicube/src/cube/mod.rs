@@ -1,6 +1,5 @@
 //! Cube stores: Zarr v3 groups that are laid out first, filled region by region, checked and sealed.
 
-mod adopt;
 mod check;
 mod checksums;
 mod codecs;

@@ -97,7 +97,10 @@ impl CubeWriter {
         let compressors = codecs(spec, &chunk).map_err(|error| zarr_error(self.path(), var, error))?;
         let chunks = compress_chunks(spec, (&unit, &chunk), &compressors, &data)
             .map_err(|error| zarr_error(self.path(), var, error))?;
-        self.keep_part(var, shard, part, &chunks)
+        let sizes = chunks.iter().map(|chunk| chunk.as_ref().map_or(ABSENT, |bytes| bytes.len() as u64));
+        let mut file: Vec<u8> = sizes.flat_map(u64::to_le_bytes).collect();
+        chunks.iter().flatten().for_each(|bytes| file.extend_from_slice(bytes));
+        write_renamed(&self.part_path(var, shard, part), &file)
     }
 
     /// Joins the parts of a shard to the shard, and removes them.
@@ -123,26 +126,12 @@ impl CubeWriter {
     }
 
     /// Number of chunks in a part and in a shard.
-    pub(super) fn chunks(&self, var: &str) -> Result<(usize, usize), Error> {
+    fn chunks(&self, var: &str) -> Result<(usize, usize), Error> {
         let (spec, shape) = self.lookup(var)?;
         let (chunk, unit) = (chunk_shape(spec, &shape), file_shape(spec, &shape));
         let all: u64 = unit.iter().zip(&chunk).map(|(len, step)| len / step).product();
         let parts = unit[AXIS] / chunk[AXIS];
         Ok(((all / parts) as usize, all as usize))
-    }
-
-    /// Writes the file of a part.
-    pub(super) fn keep_part(
-        &self,
-        var: &str,
-        shard: &[u64],
-        part: usize,
-        chunks: &[Chunk],
-    ) -> Result<(), Error> {
-        let sizes = chunks.iter().map(|chunk| chunk.as_ref().map_or(ABSENT, |bytes| bytes.len() as u64));
-        let mut file: Vec<u8> = sizes.flat_map(u64::to_le_bytes).collect();
-        chunks.iter().flatten().for_each(|bytes| file.extend_from_slice(bytes));
-        write_renamed(&self.part_path(var, shard, part), &file)
     }
 
     fn part_path(&self, var: &str, shard: &[u64], part: usize) -> PathBuf {

@@ -264,13 +264,8 @@ impl Cube {
             .map_err(|error| self.zarr_error(var, error))
     }
 
-    /// The metadata document of a variable, if there is such a one.
-    pub(super) fn metadata_of(&self, var: &str) -> Option<&Value> {
-        self.metadata.get(var).filter(|m| m["node_type"] == "array")
-    }
-
     fn array_metadata(&self, var: &str) -> Result<&Value, Error> {
-        self.metadata_of(var).ok_or_else(|| self.missing(var))
+        self.metadata.get(var).filter(|m| m["node_type"] == "array").ok_or_else(|| self.missing(var))
     }
 
     fn missing(&self, name: &str) -> Error {

@@ -84,7 +84,7 @@ pub(super) fn shard_file(store: &Path, var: &str, shard: &[u64]) -> PathBuf {
 }
 
 /// First elements of the chunks of a region, in C order.
-pub(super) fn first_elements(unit: &[u64], chunk: &[u64]) -> Vec<Vec<usize>> {
+fn first_elements(unit: &[u64], chunk: &[u64]) -> Vec<Vec<usize>> {
     let mut firsts = vec![Vec::new()];
     for (&len, &step) in unit.iter().zip(chunk) {
         firsts = firsts

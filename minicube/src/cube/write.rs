@@ -384,7 +384,7 @@ impl CubeWriter {
         self.write_document("", &root)
     }
 
-    pub(super) fn document(&self, node: &str) -> Result<Value, Error> {
+    fn document(&self, node: &str) -> Result<Value, Error> {
         let path = self.partial.join(node).join("zarr.json");
         let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
         serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, node, error))
