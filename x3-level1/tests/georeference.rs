@@ -28,20 +28,14 @@ fn a_pixel_is_where_its_coordinates_say() {
     for (tile, epsg) in TILES {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::new(dir.path(), tile, None);
-        for (asset, pixel, edge) in [("ten", 10.0, 24), ("twenty", 20.0, 12)] {
+        // Of each pixel size a layer for the easting and one for the northing.
+        let layers = [("red", "green", 10.0, 24), ("nir08", "swir16", 20.0, 12)];
+        for (east, south, pixel, edge) in layers {
             let metres = |index: usize| ((index as f64 + 0.5) * pixel / 5.0) as u16 + 100;
-            place.write(
-                &format!("east{asset}"),
-                pixel,
-                &Array2::from_shape_fn((edge, edge), |(_, c)| metres(c)),
-            );
-            place.write(
-                &format!("south{asset}"),
-                pixel,
-                &Array2::from_shape_fn((edge, edge), |(r, _)| metres(r)),
-            );
+            place.write(east, pixel, &Array2::from_shape_fn((edge, edge), |(_, c)| metres(c)));
+            place.write(south, pixel, &Array2::from_shape_fn((edge, edge), |(r, _)| metres(r)));
         }
-        let cube = place.cube("assets = [\"eastten\", \"easttwenty\", \"southten\", \"southtwenty\"]");
+        let cube = place.cube("assets = [\"red\", \"green\", \"nir08\", \"swir16\"]");
         let (xc, yc) = (cube.read::<f64>("xc").unwrap(), cube.read::<f64>("yc").unwrap());
         let edge = |name: &str| cube.read::<f64>(name).unwrap()[[0]];
         for i in 0..8 {
@@ -53,9 +47,9 @@ fn a_pixel_is_where_its_coordinates_say() {
             (place.tile.origin.x + 480.0, place.tile.origin.y - 240.0)
         );
         assert_eq!((edge("x_max"), edge("y_min")), (edge("x_min") + 240.0, edge("y_max") - 240.0));
-        for asset in ["ten", "twenty"] {
-            let east = cube.read::<u16>(&format!("s2/east{asset}")).unwrap();
-            let south = cube.read::<u16>(&format!("s2/south{asset}")).unwrap();
+        for (east, south, ..) in layers {
+            let east = cube.read::<u16>(&format!("s2/{east}")).unwrap();
+            let south = cube.read::<u16>(&format!("s2/{south}")).unwrap();
             for (y, x) in (0..8).flat_map(|y| (0..8).map(move |x| (y, x))) {
                 let (e, s) = (xc[[0, x]] - edge("x_min"), edge("y_max") - yc[[0, y]]);
                 assert_eq!(f64::from(east[[0, 0, y, x]]), 1000.0 + 100.0 + e / 5.0, "{tile} {y},{x}");
@@ -70,7 +64,7 @@ fn a_pixel_is_where_its_coordinates_say() {
             wkt.contains(&format!("UTM zone {}{}", epsg % 100, if epsg > 32700 { "S" } else { "N" })),
             "{wkt}"
         );
-        assert_eq!(cube.var_attrs("s2/eastten")["grid_mapping"], "crs");
+        assert_eq!(cube.var_attrs("s2/red")["grid_mapping"], "crs");
         assert_eq!(cube.attr_f64("resolution_m").unwrap(), 30.0);
     }
 }
@@ -94,7 +88,9 @@ fn averages_equal_those_of_rasterio() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::new(dir.path(), tile, None);
         let cases: Vec<Value> = vectors("area").into_iter().filter(|case| case["tile"] == tile).collect();
-        for (index, case) in cases.iter().enumerate() {
+        let names = ["coastal", "blue", "green", "red", "rededge1"];
+        assert_eq!(cases.len(), names.len());
+        for (name, case) in names.iter().zip(&cases) {
             assert_eq!(case["epsg"], epsg);
             let (origin, pixel) = (numbers(&case["origin"]), case["pixel"].as_f64().unwrap());
             let size = case["size"].as_u64().unwrap() as usize;
@@ -103,12 +99,11 @@ fn averages_equal_those_of_rasterio() {
                 if hole { 0u16 } else { ((r * 7 + c * 13 + r * c) % 997 + 1) as u16 }
             });
             let transform = [origin[0], pixel, 0.0, origin[1], 0.0, -pixel];
-            geotiff(&place.scene().join(format!("case{index}.tif")), epsg, transform, &band, Some(0.0));
+            geotiff(&place.scene().join(format!("{name}.tif")), epsg, transform, &band, Some(0.0));
         }
-        let names: Vec<String> = (0..cases.len()).map(|index| format!("\"case{index}\"")).collect();
-        let cube = place.cube(&format!("assets = [{}]", names.join(", ")));
-        for (index, case) in cases.iter().enumerate() {
-            let ours = cube.read::<u16>(&format!("s2/case{index}")).unwrap();
+        let cube = place.cube(&format!("assets = {names:?}"));
+        for (name, case) in names.iter().zip(&cases) {
+            let ours = cube.read::<u16>(&format!("s2/{name}")).unwrap();
             for (ours, theirs) in ours.iter().zip(numbers(&case["average"])) {
                 compared += 1;
                 let ours = f64::from(*ours);
