@@ -10,7 +10,7 @@ from common import done, equal, open_store, project, stores
 
 SIZE_PX, RESOLUTION_M = 128, 30.0
 # What the group holds beside reflectances.
-COMPANIONS = {"scl", "scene_id", "baseline", "offset_applied"}
+COMPANIONS = {"offset_check", "offset_added", "scl", "scene_id", "baseline", "offset_applied"}
 # Scenes compared per store; each is compared for all its cubes and bands.
 SCENES = 6
 
