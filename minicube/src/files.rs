@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::objects::{is_url, join_key, object, read_file};
 
+/// What the name of an unfinished file or store ends with, after a point.
+pub(crate) const PARTIAL: &str = "partial";
+
 /// Writes `bytes` to `<path>.partial`, syncs and renames, creating parent folders. An object appears whole by itself.
 ///
 /// # Errors
@@ -55,7 +58,7 @@ pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut File) -> Result<(), Er
 /// The name under which a file or store is built before it is renamed: `<path>.partial`.
 #[must_use]
 pub fn partial_path(path: &Path) -> PathBuf {
-    append_suffix(path, ".partial")
+    append_suffix(path, &format!(".{PARTIAL}"))
 }
 
 /// `path` with `suffix` appended to its last component.

@@ -4,7 +4,7 @@
 use std::fs;
 
 use minicube::testing::{assert_conforms, tiny_level1, tiny_level2};
-use minicube::{Cube, CubeSpec, CubeWriter, DType, Error, VarSpec, is_sealed, sha256_store};
+use minicube::{Cube, CubeSpec, CubeWriter, DType, Error, VarSpec, is_sealed, partial_path, sha256_store};
 use ndarray::{Array2, ArrayD};
 
 fn spec() -> CubeSpec {
@@ -88,6 +88,24 @@ fn an_interrupted_store_goes_on_and_another_plan_starts_anew() {
     drop(again);
     let other = CubeWriter::create(&path, &spec(), "other plan").unwrap();
     assert!(!other.is_done("all"));
+}
+
+#[test]
+fn a_kill_while_a_file_was_written_leaves_nothing_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let seal = |name: &str, leftovers: &[&str]| {
+        let path = dir.path().join(name);
+        let begin = || CubeWriter::create(&path, &spec(), "p").unwrap();
+        begin().write("g/v", &[0, 0], values().view()).unwrap();
+        for leftover in leftovers {
+            fs::write(partial_path(&path).join(leftover), "cut sho").unwrap();
+        }
+        begin().seal().unwrap();
+        sha256_store(&path).unwrap()
+    };
+    // While the list of checksums was written, the root's metadata, a shard.
+    let leftovers = ["checksums.sha256.partial", "zarr.json.partial", "g/v/c/0/0.partial"];
+    assert_eq!(seal("killed.zarr", &leftovers), seal("whole.zarr", &[]));
 }
 
 #[test]

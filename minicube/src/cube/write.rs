@@ -19,7 +19,7 @@ use super::codecs::codecs;
 use super::shard::{compress_chunks, shard_bytes, shard_file};
 use super::upload::{remove_folder, upload};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
-use crate::files::{list_files, partial_path, write_atomic, write_renamed};
+use crate::files::{PARTIAL, list_files, partial_path, write_atomic, write_renamed};
 use crate::objects::{is_url, read_file};
 use crate::{Error, SCHEMA_VERSION};
 
@@ -175,6 +175,7 @@ impl CubeWriter {
         if parts.exists() {
             fs::remove_dir_all(&parts).map_err(Error::io(&parts, "remove"))?;
         }
+        remove_leftovers(&self.partial)?;
         write_checksums(&self.partial)?;
         if is_url(&self.path) {
             upload(&self.partial, &self.path)?;
@@ -460,6 +461,17 @@ fn read_done(partial: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(partial.join(DONE_FILE)).unwrap_or_default();
     // A kill may have cut the last line short: only lines that ended count.
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+}
+
+/// Removes what a kill left of files that were written but not yet renamed, the list of checksums among them: they are
+/// no part of the store.
+fn remove_leftovers(folder: &Path) -> Result<(), Error> {
+    let mut files = Vec::new();
+    list_files(folder, &mut files)?;
+    files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == PARTIAL))
+        .try_for_each(|path| fs::remove_file(path).map_err(Error::io(path, "remove")))
 }
 
 fn sync_all(folder: &Path) -> Result<(), Error> {
