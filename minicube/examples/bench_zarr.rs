@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use minicube::{Cube, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
+use minicube::{CHUNK_DATES, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
 use ndarray::{Array4, ArrayD, Axis};
 use rayon::prelude::*;
 
@@ -67,7 +67,7 @@ fn spec() -> CubeSpec {
     for name in BANDS {
         spec = spec.var(
             VarSpec::new(&format!("s2/{name}"), &["minicube", "time", "y", "x"], DType::U16)
-                .chunk(&[1, 64, 64, 64])
+                .chunk(&[1, CHUNK_DATES, CHUNK_PX, CHUNK_PX])
                 .shard(&[1, days, size, size])
                 .missing(0)
                 .attr("grid_mapping", "crs"),

@@ -10,8 +10,8 @@ use ndarray::{Array, Array1, Array2, Array3, Array4, IxDyn};
 use serde_json::json;
 
 use crate::{
-    Bounds, CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, Error, Location, LonLat, Season, Split, VarSpec,
-    add_crs, check, location_id, to_cf_day, write_atomic,
+    Bounds, CF_DAY_UNITS, CHUNK_DATES, CHUNK_PX, CubeSpec, CubeWriter, DType, Epsg, Error, Location, LonLat,
+    Season, Split, VarSpec, add_crs, check, location_id, to_cf_day, write_atomic,
 };
 
 pub use disk::{Attempt, FullDisk, kib_on_disk, on_full_disk};
@@ -94,7 +94,7 @@ pub fn odd_level1(dir: &Path, odd: Oddities) -> Result<PathBuf, Error> {
     let (cubes, scenes, days, size) = (2_usize, 146_usize, 730_usize, 8_usize);
     let first = NaiveDate::from_ymd_opt(2021, 1, 1).unwrap_or_default();
     let band_dims = ["minicube", "time", "y", "x"];
-    let chunk = [1, 64, 64, 64];
+    let chunk = [1, CHUNK_DATES, CHUNK_PX, CHUNK_PX];
     let shard = [1, scenes as u64, size as u64, size as u64];
     let mut spec = CubeSpec::new("level1")
         .dim("minicube", cubes)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minicube::terrain::GEOMORPHONS;
-use minicube::{CF_DAY_UNITS, CellGrid, CubeSpec, DType, Epsg, VarSpec, add_crs};
+use minicube::{CF_DAY_UNITS, CHUNK_DATES, CHUNK_PX, CellGrid, CubeSpec, DType, Epsg, VarSpec, add_crs};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,9 +13,6 @@ use crate::daily::Reduce;
 use crate::dark_pixels::OffsetCheck;
 use crate::same_day::ACQUISITION;
 use crate::statics::StaticsPlan;
-
-/// Chunks are at most this long in time and space.
-const CHUNK: u64 = 64;
 
 /// A daily series from SMAP or ERA5, as it is described in the store.
 #[derive(Clone, Debug, Serialize)]
@@ -216,7 +213,7 @@ impl Layout<'_> {
     fn scene_var(&self, name: &str, dtype: DType) -> VarSpec {
         let size = self.grid.size_px as u64;
         VarSpec::new(name, &["minicube", "time", "y", "x"], dtype)
-            .chunk(&[1, CHUNK, CHUNK, CHUNK])
+            .chunk(&[1, CHUNK_DATES, CHUNK_PX, CHUNK_PX])
             .shard(&[1, self.frames as u64, size, size])
             .attr("grid_mapping", "crs")
     }
@@ -304,7 +301,9 @@ fn daily_group(spec: CubeSpec, group: &str, series: &SeriesLayout<'_>, cubes: Op
         if in_parts(cubes.unwrap_or(1), series.days, series.window) {
             let (days, window) = (series.days as u64, series.window as u64);
             let skip = usize::from(cubes.is_none());
-            var = var.chunk(&[1, CHUNK, window, window][skip..]).shard(&[1, days, window, window][skip..]);
+            var = var
+                .chunk(&[1, CHUNK_DATES, window, window][skip..])
+                .shard(&[1, days, window, window][skip..]);
         }
         spec = spec.var(var);
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use minicube::run::{Ctx, Project, peak_rss_bytes};
-use minicube::{CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
+use minicube::{CF_DAY_UNITS, CHUNK_DATES, CHUNK_PX, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
 use ndarray::{Array1, Array2, Array3, Array4};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -131,7 +131,7 @@ fn write_level1(path: &Path) {
     let (scenes, size) = (STORE_SCENES as u64, SIZE as u64);
     let map = |name: &str, dtype| {
         VarSpec::new(name, &dims, dtype)
-            .chunk(&[1, 64, 64, 64])
+            .chunk(&[1, CHUNK_DATES, CHUNK_PX, CHUNK_PX])
             .shard(&[1, scenes, size, size])
             .missing(0)
             .attr("grid_mapping", "crs")

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use chrono::Datelike;
-use minicube::{CubeSpec, CubeWriter, DType, VarSpec, from_cf_day, to_cf_day};
+use minicube::{CHUNK_PX, CubeSpec, CubeWriter, DType, VarSpec, from_cf_day, to_cf_day};
 use ndarray::{Array2, ArrayView2};
 
 use crate::index::{kndvi, ndvi};
@@ -61,7 +61,7 @@ impl Seasonal {
             let name = format!("climatology/{index}");
             spec.var(
                 VarSpec::new(&name, &["sample", "time", "y", "x"], DType::F32)
-                    .chunk(&[1, steps, 64, 64])
+                    .chunk(&[1, steps, CHUNK_PX, CHUNK_PX])
                     .shard(&[1, steps, rows, cols])
                     .attr("grid_mapping", "crs")
                     .attr("units", "1")

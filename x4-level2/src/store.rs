@@ -1,14 +1,11 @@
 //! The layout of a Level-2 store, and writing samples into it. Written once here, for derived and imported samples.
 
-use minicube::{CF_DAY_UNITS, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
+use minicube::{CF_DAY_UNITS, CHUNK_PX, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, ArrayViewD, Axis};
 use serde_json::{Map, Value, json};
 
 use crate::index::Index;
 use crate::{Error, Filled, LeftOut, Steps};
-
-/// Edge of the chunks that maps are compressed in; a store's shards hold one sample and variable each.
-const CHUNK_PX: u64 = 64;
 
 /// What a store contains: enough to lay it out.
 #[derive(Clone, Debug)]

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use minicube::{CF_DAY_UNITS, Cube, CubeSpec, CubeWriter, DType, Element, Epsg, Split, VarSpec, add_crs};
+use minicube::{
+    CF_DAY_UNITS, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, Epsg, Split, VarSpec, add_crs,
+};
 use ndarray::{Array2, Array5, ArrayD, Axis, Slice};
 use serde_json::Value;
 
 use crate::data::Batch;
 use crate::data::dataset::Dataset;
 use crate::error::Error;
-
-/// Side of a compressed chunk in pixels.
-const CHUNK_PX: u64 = 64;
 
 /// A forecast store under construction; samples may be written from many threads.
 pub(crate) struct ForecastStore {

@@ -13,6 +13,7 @@ mod write;
 
 pub use check::{Violation, check};
 pub use checksums::{check_files, content_hash};
+pub use codecs::{CHUNK_DATES, CHUNK_PX};
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
 pub use write::{CubeWriter, is_sealed, remove_uploaded};

@@ -115,7 +115,8 @@ fn chunk_bytes<T: Element>(
     T::write_le(&[T::from_f64(var.fill)], &mut fill);
     let full: Vec<usize> = chunk.iter().map(|&len| len as usize).collect();
     let row = full.last().copied().unwrap_or(1);
-    let mut bytes = fill.repeat(full.iter().product());
+    let bytes = full.iter().product::<usize>() * size;
+    let mut bytes = if view.shape() == full { vec![0; bytes] } else { fill.repeat(bytes / size) };
     // Rows of the view, each to its place among the rows of the chunk.
     let (last, outer) = view.shape().split_last().unwrap_or((&1, &[]));
     let mut position = vec![0; outer.len()];
