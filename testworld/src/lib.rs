@@ -4,6 +4,7 @@ mod answer;
 mod asset;
 mod cmr;
 mod cog;
+mod compare;
 mod continent;
 mod counters;
 mod diurnal;
@@ -39,6 +40,7 @@ mod weather;
 mod world;
 
 pub use asset::Asset;
+pub use compare::{Comparison, Deviation};
 pub use continent::{GlobeRow, continent_climate, continent_elevation, continent_landcover};
 pub use counters::ServeStats;
 pub use error::Error;

@@ -1,4 +1,4 @@
-//! `testworld serve`: a synthetic Earth on the loopback interface.
+//! `testworld serve`: a synthetic Earth on the loopback interface; `testworld compare`: the exam of what was made of it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use testworld::{Error, FaultSpec, ServeOptions, World, serve};
+use testworld::{Asset, Comparison, Deviation, Error, FaultSpec, ServeOptions, World, serve};
 
 /// A small synthetic Earth with known vegetation dynamics, served over the real protocols.
 #[derive(Parser)]
@@ -45,11 +45,26 @@ enum Command {
         #[arg(long)]
         fill: bool,
     },
+    /// Compare a Level-2 folder that was made of this Earth with what is true of it: the observed reflectances, and kNDVI
+    /// by the length of the gap. Ends with 1 where the mean error of a band is more than Level 1's last digit.
+    Compare {
+        /// The folder, with `train`, `val` and `test` in it.
+        level2: PathBuf,
+        /// Seed of the Earth.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// The asset that became `nir`.
+        #[arg(long, default_value = "nir08")]
+        nir: String,
+    },
 }
+
+/// Level 1 stores reflectances as multiples of this.
+const QUANTUM: f64 = 1e-4;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
             // Nobody is left to tell if standard error is closed.
@@ -59,21 +74,56 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Error> {
-    let Command::Serve { port, seed, faults, latency_ms, cache, memory_mb, fill } = command;
-    let options = ServeOptions {
-        port,
-        faults: faults.parse::<FaultSpec>()?,
-        latency: Duration::from_millis(latency_ms),
-        cache,
-        memory_bytes: memory_mb << 20,
-        fill,
+fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Serve { port, seed, faults, latency_ms, cache, memory_mb, fill } => {
+            let options = ServeOptions {
+                port,
+                faults: faults.parse::<FaultSpec>()?,
+                latency: Duration::from_millis(latency_ms),
+                cache,
+                memory_bytes: memory_mb << 20,
+                fill,
+            };
+            let server = serve(World::new(seed)?, options)?;
+            say(&format!("{}\n", server.base_url()))?;
+            server.wait();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Compare { level2, seed, nir } => {
+            let asset = Asset::from_key(&nir).ok_or_else(|| Error::Inconsistent {
+                name: "--nir".into(),
+                reason: format!("expected an asset such as nir08 or nir, found {nir}"),
+            })?;
+            let found = World::new(seed)?.compare_level2(&level2, asset)?;
+            say(&table(&found))?;
+            let exact = found.observed.iter().all(|(_, band)| band.mean().abs() <= QUANTUM);
+            Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+fn table(found: &Comparison) -> String {
+    let line = |name: &str, unit: &str, of: &Deviation| {
+        format!("{name:<8} {unit:>8} {:>12} {:>12.6} {:>12.6}\n", of.count, of.mean(), of.rmse())
     };
-    let server = serve(World::new(seed)?, options)?;
+    let mut text = format!("{:<8} {:>8} {:>12} {:>12} {:>12}\n", "", "steps", "pixels", "mean error", "rmse");
+    found.observed.iter().for_each(|(band, deviation)| text.push_str(&line(band, "observed", deviation)));
+    for (from, to, deviation) in &found.gaps {
+        let gap = match to {
+            _ if *from == 0 => "observed".to_owned(),
+            Some(to) if to == from => format!("gap {from}"),
+            Some(to) => format!("gap {from}-{to}"),
+            None => format!("gap {from}+"),
+        };
+        text.push_str(&line("kndvi", &gap, deviation));
+    }
+    text
+}
+
+fn say(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout();
-    writeln!(out, "{}", server.base_url())
+    out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|source| Error::Io { path: "standard output".into(), source })?;
-    server.wait();
-    Ok(())
+        .map_err(|source| Error::Io { path: "standard output".into(), source })
 }

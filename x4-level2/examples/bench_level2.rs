@@ -9,10 +9,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use minicube::run::{Ctx, Project, peak_rss_bytes};
-use minicube::{CF_DAY_UNITS, CHUNK_DATES, CHUNK_PX, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs};
-use ndarray::{Array1, Array2, Array3, Array4};
+use minicube::{
+    CF_DAY_UNITS, CHUNK_DATES, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Epsg, VarSpec, add_crs,
+};
+use ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use x4_level2::{Config, Extrapolate, FillPlan, Filled, Method, Plan, Steps, run};
 
 const DAYS: usize = 500;
@@ -122,7 +125,90 @@ fn store_to_store() {
         seconds / STORE_CUBES as f64,
         rayon::current_num_threads()
     );
+    let plain = plain_codecs(&level1, &folder.join("level2/train/35KMQ.zarr"), &folder.join("copy.zarr"));
+    println!(
+        "{{\"name\":\"level2_codecs\",\"ours\":{:.5},\"unit\":\"s/cube\",\"note\":\"the same bytes read from Level 1 and \
+         written to Level 2, nothing derived; the stage takes {:.2} times as long\"}}",
+        plain / STORE_CUBES as f64,
+        seconds / plain
+    );
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Seconds to decompress all of Level 1 and to compress all maps of Level 2, in parallel over cubes.
+fn plain_codecs(level1: &Path, level2: &Path, copy: &Path) -> f64 {
+    let (from, to) = (Cube::open(level1, "level1").unwrap(), Cube::open(level2, "level2").unwrap());
+    let maps = |cube: &Cube| -> Vec<(String, Vec<u64>)> {
+        let vars = cube.vars().into_iter().map(|var| (cube.shape(&var).unwrap(), var));
+        vars.filter(|(shape, _)| shape.len() == 4).map(|(shape, var)| (var, shape)).collect()
+    };
+    let mut spec = CubeSpec::new("level2");
+    let mut samples = Vec::new();
+    for (var, shape) in maps(&to) {
+        let dims: Vec<String> = (0..4).map(|axis| format!("{axis}_{}", shape[axis])).collect();
+        let names: Vec<&str> = dims.iter().map(String::as_str).collect();
+        for (dim, &len) in names.iter().zip(&shape) {
+            if !spec.dims.iter().any(|(name, _)| name == dim) {
+                spec = spec.dim(dim, len as usize);
+            }
+        }
+        let dtype = match to.dtype(&var).unwrap() {
+            "uint8" => DType::U8,
+            "int16" => DType::I16,
+            _ => DType::F32,
+        };
+        let unit = [1, shape[1], shape[2], shape[3]];
+        spec = spec.var(VarSpec::new(&var, &names, dtype).chunk(&unit).shard(&unit));
+        samples.push((var, dtype, shape));
+    }
+    let writer = CubeWriter::create(copy, &spec, "0").unwrap();
+    let decoded: Vec<Maps> = samples.iter().map(|(var, dtype, _)| Maps::read(&to, var, *dtype)).collect();
+    let clock = Instant::now();
+    (0..STORE_CUBES as u64).into_par_iter().for_each(|cube| {
+        for (var, shape) in maps(&from) {
+            let (start, size) = ([cube, 0, 0, 0], [1, shape[1], shape[2], shape[3]]);
+            match from.dtype(&var).unwrap() {
+                "uint8" => drop(from.read_region::<u8>(&var, &start, &size).unwrap()),
+                _ => drop(from.read_region::<u16>(&var, &start, &size).unwrap()),
+            }
+        }
+        for ((var, ..), maps) in samples.iter().zip(&decoded) {
+            maps.write(&writer, var, cube);
+        }
+    });
+    clock.elapsed().as_secs_f64()
+}
+
+/// Maps `[sample, time, y, x]` of a variable of Level 2.
+enum Maps {
+    Numbers(ArrayD<f32>),
+    Masks(ArrayD<u8>),
+    Distances(ArrayD<i16>),
+}
+
+impl Maps {
+    fn read(cube: &Cube, var: &str, dtype: DType) -> Maps {
+        match dtype {
+            DType::U8 => Maps::Masks(cube.read(var).unwrap()),
+            DType::I16 => Maps::Distances(cube.read(var).unwrap()),
+            _ => Maps::Numbers(cube.read(var).unwrap()),
+        }
+    }
+
+    fn write(&self, writer: &CubeWriter, var: &str, sample: u64) {
+        let (start, at) = ([sample, 0, 0, 0], sample as usize..=sample as usize);
+        match self {
+            Maps::Numbers(maps) => {
+                writer.write(var, &start, maps.slice_axis(Axis(0), at.into()).into_dyn()).unwrap();
+            }
+            Maps::Masks(maps) => {
+                writer.write(var, &start, maps.slice_axis(Axis(0), at.into()).into_dyn()).unwrap();
+            }
+            Maps::Distances(maps) => {
+                writer.write(var, &start, maps.slice_axis(Axis(0), at.into()).into_dyn()).unwrap();
+            }
+        }
+    }
 }
 
 /// Cubes with smooth fields, some noise and clouds, so that they compress like real ones.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::demo::{regions, run_regions};
 use crate::failure::fail;
+use crate::interop::compare_with_truth;
 use crate::workspace::{build_binaries, cargo, root, run as run_command, target_dir};
 use crate::world::World;
 use crate::{python, report, setup};
@@ -228,7 +229,9 @@ fn chain() -> Result<Vec<Line>> {
     remove(&out)?;
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let regions = regions(&["africa".to_string(), "europe".to_string()], PORT, &out)?;
-    let done = run_regions(&regions, &build_binaries()?, PORT, &out)?;
+    let bins = build_binaries()?;
+    let done = run_regions(&regions, &bins, PORT, &out)?;
+    regions.iter().try_for_each(|region| compare_with_truth(&bins, &region.folder))?;
     let mut lines = Vec::new();
     for (region, row) in &done.rows {
         let note = format!("{} items, {}", row.items, report::bytes(row.bytes));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -35,7 +36,13 @@ pub(crate) fn small_chain() -> Result<PathBuf> {
     for stage in &CHAIN {
         stage.verify(&bins, &folder.join("project.toml"), &folder)?;
     }
+    compare_with_truth(&bins, &folder)?;
     Ok(folder)
+}
+
+/// Holds a project's Level 2 against the synthetic Earth that it came from.
+pub(crate) fn compare_with_truth(bins: &Path, project: &Path) -> Result<()> {
+    run(Command::new(bins.join("testworld")).arg("compare").arg(project.join("level2")), "testworld compare")
 }
 
 /// Folder of the small chain's project, made when a test is run by itself.
