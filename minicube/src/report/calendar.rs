@@ -6,13 +6,12 @@ use chrono::Datelike;
 
 use super::page::escape;
 use super::raster::Ramp;
+use super::svg::{MARGIN, sheet, text_width};
 use crate::from_cf_day;
 
 const WIDTH: usize = 900;
 const ROW: usize = 20;
 const TOP: usize = 84;
-const MARGIN: usize = 10;
-const LETTER: f64 = 6.6;
 
 /// Months since January of the year 0.
 pub type Month = i32;
@@ -31,18 +30,12 @@ pub fn calendar(title: &str, what: &str, rows: &[(String, BTreeMap<Month, f64>)]
     let months = || rows.iter().flat_map(|(_, months)| months.keys().copied());
     let (first, last) = (months().min().unwrap_or(0), months().max().unwrap_or(0));
     let longest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-    let left = MARGIN + (longest as f64 * LETTER).ceil() as usize + 6;
+    let left = MARGIN + text_width(longest) + 6;
     let count = (last - first + 1) as usize;
     let cell = (WIDTH.saturating_sub(left + MARGIN) / count).clamp(4, 28);
     let width = (left + count * cell + MARGIN).max(440);
     let height = TOP + rows.len() * ROW + MARGIN;
-    let mut svg = format!(
-        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"20\" font-size=\"17\">{}</text>\n",
-        escape(title)
-    );
+    let mut svg = sheet(title, (width, height));
     svg.push_str(&scale(what));
     for (column, month) in (first..=last).enumerate() {
         let x = left + column * cell;
@@ -126,7 +119,7 @@ mod tests {
         assert_eq!(month(2021, 1) - month(2020, 12), 1);
     }
 
-    /// Ten months in cells of 28 pixels, the first at 10 + 14 + 6 = 30: March 2021 is the fourth.
+    /// Ten months in cells of 28 pixels, the first at 10 + 16 + 6 = 32: March 2021 is the fourth.
     #[test]
     fn every_month_has_its_cell() {
         let rows = vec![
@@ -134,8 +127,8 @@ mod tests {
             ("b".to_owned(), BTreeMap::from([(month(2021, 3), 0.5)])),
         ];
         let svg = calendar("Views", "observed", &rows);
-        assert!(svg.contains("<rect x=\"30\" y=\"84\" width=\"27\" height=\"18\" fill=\"rgb(8,48,107)\"><title>a&lt; 2020-12: 100 %"));
-        assert!(svg.contains("<rect x=\"114\" y=\"104\" width=\"27\" height=\"18\""), "{svg}");
+        assert!(svg.contains("<rect x=\"32\" y=\"84\" width=\"27\" height=\"18\" fill=\"rgb(8,48,107)\"><title>a&lt; 2020-12: 100 %"));
+        assert!(svg.contains("<rect x=\"116\" y=\"104\" width=\"27\" height=\"18\""), "{svg}");
         assert!(svg.contains("<title>b 2021-03: 50 %") && svg.contains("<title>b 2021-04: nothing"));
         assert_eq!(svg.matches("<title>").count(), 20);
         assert!(svg.contains(">2021</text>") && !svg.contains(">2020</text>"), "too near the next year's");

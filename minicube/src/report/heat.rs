@@ -2,11 +2,10 @@
 
 use super::page::escape;
 use super::raster::Ramp;
+use super::svg::{MARGIN, sheet, text_width};
 
 const CELL: (usize, usize) = (48, 24);
-const LETTER: f64 = 6.6;
 const LONGEST_LABEL: usize = 30;
-const MARGIN: usize = 8;
 
 /// Draws a matrix, e.g. the joint histogram of two classifications: `values[row][col]` from 0 up, its number in each
 /// cell, darker the larger its square root, which keeps small shares apart from none. Cells that are missing or not finite stay empty.
@@ -26,20 +25,14 @@ pub fn heat(title: &str, row_labels: &[String], col_labels: &[String], values: &
     } else {
         0
     };
-    let left = MARGIN + text_width(row_labels) + 6;
+    let left = MARGIN + labels_width(row_labels) + 6;
     // Labels of columns that do not fit above their cell are written upwards.
-    let upwards = text_width(col_labels) > CELL.0 - 4;
-    let top = 30 + if upwards { text_width(col_labels) + 10 } else { 24 };
-    let width =
-        (left + col_labels.len() * CELL.0 + MARGIN).max(text_width(&[title.to_owned()]) * 3 / 2 + 2 * MARGIN);
+    let upwards = labels_width(col_labels) > CELL.0 - 4;
+    let top = 30 + if upwards { labels_width(col_labels) + 10 } else { 24 };
+    let width = (left + col_labels.len() * CELL.0 + MARGIN)
+        .max(text_width(title.chars().count()) * 3 / 2 + 2 * MARGIN);
     let height = top + row_labels.len() * CELL.1 + MARGIN;
-    let mut svg = format!(
-        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"20\" font-size=\"17\">{}</text>\n",
-        escape(title)
-    );
+    let mut svg = sheet(title, (width, height));
     for (row, label) in row_labels.iter().enumerate() {
         let (x, y) = (left - 6, top + row * CELL.1 + CELL.1 / 2 + 4);
         svg.push_str(&format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n", shortened(label)));
@@ -93,9 +86,9 @@ fn number(value: f64, decimals: usize) -> String {
 }
 
 /// About as wide as the longest label, in pixels.
-fn text_width(labels: &[String]) -> usize {
+fn labels_width(labels: &[String]) -> usize {
     let letters = labels.iter().map(|label| label.chars().count().min(LONGEST_LABEL)).max().unwrap_or(0);
-    (letters as f64 * LETTER).ceil() as usize
+    text_width(letters)
 }
 
 /// A label that fits, escaped.
@@ -119,9 +112,9 @@ mod tests {
     fn every_number_is_in_its_cell() {
         let values = [vec![60.0, 0.0, 0.01], vec![f64::NAN, 39.96]];
         let svg = heat("h", &labels(&["a", "b<"]), &labels(&["x", "y", "z&"]), &values);
-        // Rows begin at 8 + 14 (two letters) + 6 = 28 pixels, columns at 30 + 24 = 54.
-        assert!(svg.contains("<title>a / x: 60</title><rect x=\"28\" y=\"54\" width=\"47\" height=\"23\" fill=\"rgb(8,48,107)\"/>"));
-        assert!(svg.contains("<title>b&lt; / y: 39.96</title><rect x=\"76\" y=\"78\""));
+        // Rows begin at 10 + 16 (two letters) + 6 = 32 pixels, columns at 30 + 24 = 54.
+        assert!(svg.contains("<title>a / x: 60</title><rect x=\"32\" y=\"54\" width=\"47\" height=\"23\" fill=\"rgb(8,48,107)\"/>"));
+        assert!(svg.contains("<title>b&lt; / y: 39.96</title><rect x=\"80\" y=\"78\""));
         assert!(svg.contains("fill=\"#fff\">60.0</text>"), "light on dark");
         assert!(svg.contains("fill=\"#fff\">40.0</text>"));
         assert!(svg.contains("fill=\"#222\">0</text>") && svg.contains(">&lt;0.1</text>"));

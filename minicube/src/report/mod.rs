@@ -7,6 +7,7 @@ mod heat;
 mod map;
 mod page;
 mod raster;
+mod svg;
 mod timeline;
 
 pub use calendar::{Month, calendar, month_of};

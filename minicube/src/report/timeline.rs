@@ -3,13 +3,13 @@
 use chrono::Datelike;
 
 use super::page::escape;
+use super::svg::{MARGIN, sheet};
 use crate::from_cf_day;
 
 const WIDTH: usize = 900;
 const ROW: usize = 22;
 const LEFT: usize = 90;
 const TOP: usize = 64;
-const MARGIN: usize = 10;
 
 /// One mark of a timeline.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,13 +32,7 @@ pub fn timeline(title: &str, classes: &[(&str, &str)], rows: &[(String, Vec<Even
     let scale = (WIDTH - LEFT - MARGIN - 6) as f64 / f64::from((last - first).max(1));
     let x = |day: i32| LEFT as f64 + f64::from(day - first) * scale;
     let mark = (scale * 0.8).clamp(1.5, 6.0);
-    let mut svg = format!(
-        "<svg width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"20\" font-size=\"17\">{}</text>\n",
-        escape(title)
-    );
+    let mut svg = sheet(title, (WIDTH, height));
     let mut at = MARGIN;
     for (name, color) in classes {
         svg.push_str(&format!(

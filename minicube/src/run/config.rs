@@ -221,9 +221,15 @@ fn parse_section<T: DeserializeOwned>(
     })?;
     value.try_into().map_err(|error: toml::de::Error| {
         let message = one_line(error.message());
-        if let Some((key, known)) = unknown_field(&message) {
+        if let Some((key, known)) = alternatives(&message, "unknown field ") {
             let line = line_of_key(text, name, &key).map_or(String::new(), |line| format!(" (line {line})"));
             return unknown_key(path, &format!("[{name}]{line}"), &key, &known);
+        }
+        if let Some((value, known)) = alternatives(&message, "unknown variant ") {
+            let place = line_of_value(text, name, &value)
+                .map_or(String::new(), |(line, key)| format!(" {key} (line {line})"));
+            let found = format!("{}: [{name}]{place}: unknown value \"{value}\"", path.display());
+            return Failure::new(found).hint(did_you_mean(&value, &known, "values"));
         }
         Failure::new(format!("{}: [{name}]: {message}", path.display()))
             .hint("see the shipped files in configs/ for the type of each key")
@@ -231,21 +237,23 @@ fn parse_section<T: DeserializeOwned>(
 }
 
 fn unknown_key(path: &Path, place: &str, key: &str, known: &[String]) -> Failure {
-    let nearest = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, key)
-            .partial_cmp(&strsim::jaro_winkler(b, key))
-            .unwrap_or(std::cmp::Ordering::Equal)
-    });
-    let failure = Failure::new(format!("{}: unknown key `{key}` in {place}", path.display()));
+    Failure::new(format!("{}: unknown key `{key}` in {place}", path.display()))
+        .hint(did_you_mean(key, known, "keys"))
+}
+
+/// The nearest of the known keys or values, and all of them.
+fn did_you_mean(word: &str, known: &[String], what: &str) -> String {
+    let nearest =
+        known.iter().max_by(|a, b| strsim::jaro_winkler(a, word).total_cmp(&strsim::jaro_winkler(b, word)));
     match nearest {
-        Some(nearest) => failure.hint(format!("did you mean `{nearest}`? known keys: {}", known.join(", "))),
-        None => failure.hint("there are no keys here"),
+        Some(nearest) => format!("did you mean `{nearest}`? known {what}: {}", known.join(", ")),
+        None => format!("there are no {what} here"),
     }
 }
 
-/// The key and the known keys of serde's "unknown field" message.
-fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+/// What was found and what is known, from serde's message that begins so.
+fn alternatives(message: &str, begin: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix(begin)?;
     let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
     Some((quoted.next()?, quoted.collect()))
 }
@@ -272,6 +280,23 @@ fn line_of_key(text: &str, section: &str, key: &str) -> Option<usize> {
     None
 }
 
+/// The line, from 1, of a section or one of its sub-tables that holds a text as a value, and the key that it stands behind.
+fn line_of_value(text: &str, section: &str, value: &str) -> Option<(usize, String)> {
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') && !line.contains('=') {
+            let header = line.trim_matches(['[', ']']);
+            inside = header == section || header.starts_with(&format!("{section}."));
+        } else if let (true, Some(at)) = (inside, line.find(&format!("\"{value}\""))) {
+            let before = line[..at].rsplit('=').nth(1).unwrap_or_default();
+            let key = before.rsplit(['{', ',']).next().unwrap_or_default().trim();
+            return Some((number + 1, key.to_owned()));
+        }
+    }
+    None
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -284,6 +309,15 @@ mod tests {
     #[serde(deny_unknown_fields, default)]
     struct Section {
         max_cloud_cover: f64,
+        same_day: SameDay,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum SameDay {
+        #[default]
+        Separate,
+        Merge,
     }
 
     fn load(text: &str) -> Result<Config, Failure> {
@@ -305,6 +339,21 @@ mod tests {
             "{failure}"
         );
         assert!(failure.hint_text().unwrap().contains("did you mean `max_cloud_cover`"));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key_and_the_values() {
+        let text = "[project]\nname = \"a\"\ndir = \"d\"\n\n[download]\nsame_day = \"mege\"\n";
+        let failure = load(text).err().unwrap();
+        let told = failure.to_string();
+        assert!(told.contains("[download] same_day (line 6): unknown value \"mege\""), "{told}");
+        assert_eq!(failure.hint_text().unwrap(), "did you mean `merge`? known values: separate, merge");
+        let failure =
+            load(&text.replace("same_day =", "x = [1, { same_day =").replace("mege\"", "mege\" }]"));
+        assert!(failure.err().unwrap().to_string().contains("unknown key `x`"));
+        assert_eq!(line_of_value(text, "project", "d"), Some((3, "dir".to_owned())));
+        let table = "[level1.smap]\nvariables = [{ name = \"t\", reduce = \"men\" }]";
+        assert_eq!(line_of_value(table, "level1", "men"), Some((2, "reduce".to_owned())));
     }
 
     #[test]
