@@ -79,16 +79,18 @@ fn score_all(
     forecast: &Array5<f32>,
     climatology: Option<&Climatology>,
 ) -> Vec<SampleScore> {
+    let climatology = climatology.map(|climatology| climatology.forecast(batch, &plan.data));
+    let reference = climatology.as_ref().map(|frames| frames.index_axis(Axis(0), 0));
     let score = |frames: &Array5<f32>| {
-        summary::score_sample(batch, frames.index_axis(Axis(0), 0), &plan.data, &plan.scoring)
+        summary::score_sample(batch, frames.index_axis(Axis(0), 0), reference, &plan.data, &plan.scoring)
     };
     let mut scores = vec![score(forecast)];
     for baseline in &plan.baselines {
         scores.push(score(&match baseline {
             Baseline::Persistence => baseline::persistence(batch, &plan.data),
             Baseline::ContextMean => baseline::context_mean(batch, &plan.data),
-            Baseline::Climatology => match climatology {
-                Some(climatology) => climatology.forecast(batch, &plan.data),
+            Baseline::Climatology => match &climatology {
+                Some(frames) => frames.clone(),
                 None => continue,
             },
         }));

@@ -2,6 +2,7 @@
 
 mod baseline;
 pub mod bench;
+mod compare;
 mod config;
 mod data;
 mod error;
@@ -18,6 +19,7 @@ mod score;
 mod train;
 
 pub use baseline::{Baseline, Climatology, context_mean, persistence};
+pub use compare::compare;
 pub use config::{Config, ModelConfig, ModelKind};
 pub use data::context::ContextGaps;
 pub use data::dataset::Dataset;
@@ -37,4 +39,5 @@ pub use prepare::Preparation;
 pub use run::{Scores, describe, run, verify};
 pub use score::ens::{EarthNetScore, EnsComponents, aggregate, cube_components};
 pub use score::error_by_lead::IndexErrors;
+pub use score::greenearthnet::GreennessScore;
 pub use score::summary::{Score, Scoring};

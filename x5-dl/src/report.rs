@@ -40,11 +40,7 @@ pub(crate) fn report(
         .section("Training")
         .svg("Loss on the training examples of each interval and on fixed validation examples.", &loss_curve(metrics))
         .section("Scores")
-        .text(
-            "Errors are of kNDVI = tanh(NDVI²) on observed vegetation pixels; the published figures of the deliverable \
-             are larger by 1/tanh(1) = 1.313, because it rescales kNDVI to 0..1. ENS is the EarthNetScore, larger is \
-             better.",
-        )
+        .text(COLUMNS_TEXT)
         .table(&COLUMNS, scores.iter().map(row).collect());
     if let Some(svg) = error_by_lead(scores) {
         page = page.svg("Mean absolute error of kNDVI by lead step.", &svg);
@@ -55,13 +51,38 @@ pub(crate) fn report(
     examples(page.section("Examples"), folder, &file)
 }
 
-const COLUMNS: [&str; 11] =
-    ["split", "forecaster", "samples", "MAE kNDVI", "RMSE", "bias", "ENS", "MAD", "OLS", "EMD", "SSIM"];
+pub(crate) const COLUMNS: [&str; 16] = [
+    "split",
+    "forecaster",
+    "samples",
+    "MAE kNDVI",
+    "RMSE",
+    "bias",
+    "R²",
+    "NSE",
+    "RMSE by pixel",
+    "veg score",
+    "outperforms",
+    "ENS",
+    "MAD",
+    "OLS",
+    "EMD",
+    "SSIM",
+];
 
-fn row(score: &Score) -> Vec<String> {
+/// What the columns say.
+pub(crate) const COLUMNS_TEXT: &str = "Errors are of kNDVI = tanh(NDVI²) on observed vegetation pixels; the published figures of the \
+     deliverable are larger by 1/tanh(1) = 1.313, because it rescales kNDVI to 0..1. R² to outperforms (the share of land \
+     covers of cubes that are clearly better than climatology) are GreenEarthNet's, of NDVI, or of kNDVI for a model of \
+     that alone, on pixels that are observed at least 10 times with a standard deviation above 0.1. ENS is the \
+     EarthNetScore, larger is better.";
+
+/// The score's cells.
+pub(crate) fn row(score: &Score) -> Vec<String> {
     let number = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{v:.4}"));
     let index = score.kndvi.as_ref();
     let earthnet = score.earthnet.as_ref();
+    let greenness = score.greenness.as_ref();
     let component = |pick: fn(&crate::score::ens::EnsComponents) -> Option<f64>| {
         number(earthnet.and_then(|e| pick(&e.components)))
     };
@@ -72,6 +93,11 @@ fn row(score: &Score) -> Vec<String> {
         number(index.map(|e| e.mae)),
         number(index.map(|e| e.rmse)),
         number(index.map(|e| e.bias)),
+        number(greenness.map(|g| g.r2)),
+        number(greenness.map(|g| g.nse)),
+        number(greenness.map(|g| g.rmse)),
+        number(greenness.and_then(|g| g.veg_score)),
+        number(greenness.and_then(|g| g.outperformance)),
         number(earthnet.and_then(|e| e.ens)),
         component(|c| c.mad),
         component(|c| c.ols),

@@ -117,6 +117,34 @@ fn both_models_run_verify_and_are_left_alone_then() {
     verify_notices_damage(&project);
 }
 
+/// A model that learnt and one that did not: the table has the better one first, the test sees that its errors are smaller.
+#[test]
+fn models_are_compared_pixel_by_pixel() {
+    let weak = RNN.replace("\"rnn\"\nmodel", "\"weak\"\nmodel").replace("steps = 120", "steps = 1");
+    let project = Project::new(&(weak + RNN));
+    let output = project.run("compare", "2");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        stderr.contains("models/weak: expected the forecasts") && stderr.contains("x5-dl run"),
+        "{stderr}"
+    );
+
+    ok(&project.run("run", "2"));
+    let text = ok(&project.run("compare", "2"));
+    let place = |name: &str| text.find(&format!("val    {name}")).unwrap();
+    assert!(place("rnn") < place("persistence") && place("rnn") < place("weak"), "{text}");
+    assert_eq!(text.matches("val    persistence").count(), 1, "{text}");
+    let line = text.lines().find(|line| line.starts_with("rnn over weak: median gain")).unwrap();
+    let number = |before: &str| {
+        let rest = line.split(before).nth(1).unwrap();
+        rest.split([' ', '%']).next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(number("median gain ") > 50.0 && number("Smirnov p ") < 1e-6, "{line}");
+    let page = std::fs::read_to_string(project.dir.path().join("models/comparison.html")).unwrap();
+    assert!(page.contains("Leaderboard") && page.contains("Distribution of the errors"), "{}", page.len());
+}
+
 fn verify_notices_damage(project: &Project) {
     let path = project.model("rnn").join("weights.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -87,6 +87,23 @@ impl ErrorSums {
     }
 }
 
+/// The index that greenness is judged by: NDVI where the channels give it, clipped to −1 … 1, else kNDVI.
+pub(crate) fn greenness(
+    frames: ArrayView4<'_, f32>,
+    channels: &[String],
+    epsilon: f32,
+) -> Option<(&'static str, Array3<f32>)> {
+    let at = |name: &str| channels.iter().position(|c| c == name).map(|k| frames.index_axis(Axis(1), k));
+    if let Some(ndvi) = at("ndvi") {
+        return Some(("ndvi", ndvi.mapv(|v| v.clamp(-1.0, 1.0))));
+    }
+    if let (Some(red), Some(nir)) = (at("red"), at("nir")) {
+        let ndvi = |&r: &f32, &n: &f32| ((n - r) / (n + r + epsilon)).clamp(-1.0, 1.0);
+        return Some(("ndvi", Zip::from(red).and(nir).map_collect(ndvi)));
+    }
+    Some(("kndvi", kndvi(frames, channels, epsilon)?))
+}
+
 /// kNDVI of frames `[step, channel, y, x]`: the channel itself where it is forecast, else from red and nir
 /// (tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>). `None` where the channels give neither.
 pub(crate) fn kndvi(frames: ArrayView4<'_, f32>, channels: &[String], epsilon: f32) -> Option<Array3<f32>> {

@@ -2,4 +2,9 @@
 
 pub(crate) mod ens;
 pub(crate) mod error_by_lead;
+pub(crate) mod greenearthnet;
+pub(crate) mod landscape;
+pub(crate) mod pixel;
 pub(crate) mod summary;
+#[cfg(test)]
+mod testing;

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, DataSpec, context};
 use crate::score::ens::{self, EarthNetScore, EnsComponents};
-use crate::score::error_by_lead::{ErrorSums, IndexErrors, kndvi};
+use crate::score::error_by_lead::{ErrorSums, IndexErrors, greenness, kndvi};
+use crate::score::greenearthnet::{self, CubeScore, Filter, GreennessScore};
+use crate::score::pixel::PixelScore;
 
 /// Scores of one forecaster on one split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,8 @@ pub struct Score {
     pub kndvi: Option<IndexErrors>,
     /// EarthNetScore, where the four bands are forecast.
     pub earthnet: Option<EarthNetScore>,
+    /// Scores of greenness by pixel and land cover, where land cover is known and some pixel is observed often enough.
+    pub greenness: Option<GreennessScore>,
 }
 
 /// What one sample contributes to a score.
@@ -31,6 +35,7 @@ pub struct Score {
 pub(crate) struct SampleScore {
     errors: Option<ErrorSums>,
     components: Option<EnsComponents>,
+    greenness: Option<(&'static str, CubeScore)>,
 }
 
 /// How samples are scored.
@@ -42,10 +47,12 @@ pub struct Scoring {
     pub ndvi_epsilon: f32,
 }
 
-/// Scores the forecast `[step, channel, y, x]` of the only sample of a batch.
+/// Scores the forecast `[step, channel, y, x]` of the only sample of a batch; `reference` is what greenness has to
+/// outperform.
 pub(crate) fn score_sample(
     batch: &Batch,
     forecast: ArrayView4<'_, f32>,
+    reference: Option<ArrayView4<'_, f32>>,
     spec: &DataSpec,
     scoring: &Scoring,
 ) -> SampleScore {
@@ -61,7 +68,49 @@ pub(crate) fn score_sample(
     let bands = ["blue", "green", "red", "nir"];
     let components = (spec.dynamic.iter().map(String::as_str).eq(bands))
         .then(|| ens::cube_components(forecast, target, valid.view()));
-    SampleScore { errors, components }
+    let greenness = cube_greenness(batch, forecast, reference, spec, scoring.ndvi_epsilon);
+    SampleScore { errors, components, greenness }
+}
+
+/// Greenness by pixel; `None` where the land cover or the index is not known.
+fn cube_greenness(
+    batch: &Batch,
+    forecast: ArrayView4<'_, f32>,
+    reference: Option<ArrayView4<'_, f32>>,
+    spec: &DataSpec,
+    epsilon: f32,
+) -> Option<(&'static str, CubeScore)> {
+    let layer = spec.statics.iter().position(|name| name == "landcover")?;
+    let cover = batch.statics.index_axis(Axis(0), 0).index_axis(Axis(0), layer).to_owned();
+    let of = |frames| greenness(frames, &spec.dynamic, epsilon);
+    let (name, predicted) = of(forecast)?;
+    let reference = reference.and_then(of).map(|(_, frames)| frames);
+    let (_, observed) = of(batch.dynamic.index_axis(Axis(0), 0))?;
+    let valid = batch.valid.index_axis(Axis(0), 0);
+    let context = spec.context_steps;
+    let steps = predicted.len_of(Axis(0));
+    let pixels: Vec<greenearthnet::Pixel> = cover
+        .indexed_iter()
+        .map(|((y, x), &cover)| {
+            let seen = |t: usize| valid[[t, y, x]] > 0.0;
+            let agreement = |frames: &Array3<f32>| {
+                let pairs: Vec<(f64, f64)> = (0..steps)
+                    .filter(|t| seen(context + t))
+                    .map(|t| (f64::from(observed[[context + t, y, x]]), f64::from(frames[[t, y, x]])))
+                    .collect();
+                PixelScore::of(&pairs)
+            };
+            let lowest = (0..context + steps).filter(|&t| seen(t)).map(|t| observed[[t, y, x]]);
+            greenearthnet::Pixel {
+                cover: if (1.0..=255.0).contains(&cover) { cover as u8 } else { u8::MAX },
+                in_context: (0..context).filter(|&t| seen(t)).count(),
+                lowest: f64::from(lowest.fold(f32::INFINITY, f32::min)),
+                score: agreement(&predicted),
+                reference: reference.as_ref().map(agreement),
+            }
+        })
+        .collect();
+    Some((name, greenearthnet::cube_score(&pixels, &Filter::PUBLISHED)))
 }
 
 /// 1 where a pixel of sample `b` is of a vegetation class, or everywhere where no class is given, known or
@@ -85,6 +134,9 @@ pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples:
     }
     let cubes: Vec<Vec<EnsComponents>> =
         samples.iter().filter_map(|s| s.components).map(|c| vec![c]).collect();
+    let greenness: Vec<CubeScore> =
+        samples.iter().filter_map(|s| s.greenness.as_ref()).map(|(_, cube)| cube.clone()).collect();
+    let greenest = samples.iter().find_map(|s| s.greenness.as_ref()).map(|(index, _)| *index);
     Score {
         split: split.to_owned(),
         forecaster: forecaster.to_owned(),
@@ -93,5 +145,6 @@ pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples:
         target_steps: spec.target_steps,
         kndvi: sums.finish(),
         earthnet: (!cubes.is_empty()).then(|| ens::aggregate(&cubes)),
+        greenness: greenest.and_then(|index| greenearthnet::aggregate(index, &greenness)),
     }
 }
