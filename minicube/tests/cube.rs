@@ -90,6 +90,20 @@ fn an_interrupted_store_goes_on_and_another_plan_starts_anew() {
     assert!(!other.is_done("all"));
 }
 
+/// As a newer version of this program may find it: the same plan, other chunks.
+#[test]
+fn a_store_that_was_begun_with_another_layout_starts_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.zarr");
+    let mut older = spec();
+    older.vars[0] = older.vars[0].clone().chunk(&[4, 7]);
+    CubeWriter::create(&path, &older, "p").unwrap().write("g/v", &[0, 0], values().view()).unwrap();
+    let writer = CubeWriter::create(&path, &spec(), "p").unwrap();
+    assert!(!writer.has_shard("g/v", &[0, 0]) && !writer.has_shard("g/v", &[1, 0]));
+    writer.write("g/v", &[0, 0], values().view()).unwrap();
+    assert_eq!(writer.seal().unwrap().read::<i16>("g/v").unwrap(), values());
+}
+
 #[test]
 fn a_kill_while_a_file_was_written_leaves_nothing_in_the_store() {
     let dir = tempfile::tempdir().unwrap();

@@ -29,6 +29,9 @@ const ZSTD_LEVEL: i32 = 5;
 /// Level of Blosc for maps and images: 1 of 9 is Zstandard's 1.
 const BLOSC_LEVEL: u8 = 1;
 
+/// Name of what [`codecs`] makes, to be changed with it.
+pub(super) const CODECS: &str = "zstd 5, blosc zstd 1 bitshuffle, crc32c";
+
 /// Greatest length of a chunk of images in time. Series are built, and taken into memory, by this many dates.
 pub const CHUNK_DATES: u64 = 64;
 

@@ -15,11 +15,11 @@ use zarrs::group::GroupBuilder;
 use zarrs::storage::StorageError;
 
 use super::checksums::write_checksums;
-use super::codecs::codecs;
+use super::codecs::{CODECS, codecs};
 use super::shard::{compress_chunks, shard_bytes, shard_file};
 use super::upload::{remove_folder, upload};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
-use crate::files::{PARTIAL, list_files, partial_path, write_atomic, write_renamed};
+use crate::files::{PARTIAL, list_files, partial_path, sha256_bytes, write_atomic, write_renamed};
 use crate::objects::{is_url, read_file};
 use crate::{Error, SCHEMA_VERSION};
 
@@ -78,7 +78,8 @@ impl CubeWriter {
         spec: &CubeSpec,
         plan_hash: &str,
     ) -> Result<CubeWriter, Error> {
-        let resumed = fs::read_to_string(partial.join(PLAN_FILE)).is_ok_and(|found| found == plan_hash);
+        let begun = format!("{plan_hash} {}", layout_hash(spec));
+        let resumed = fs::read_to_string(partial.join(PLAN_FILE)).is_ok_and(|found| found == begun);
         if !resumed && partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::io(&partial, "remove"))?;
         }
@@ -95,7 +96,7 @@ impl CubeWriter {
             writer.done = Mutex::new(read_done(&writer.partial));
         } else {
             writer.lay_out()?;
-            write_atomic(&writer.partial.join(PLAN_FILE), plan_hash.as_bytes())?;
+            write_atomic(&writer.partial.join(PLAN_FILE), begun.as_bytes())?;
         }
         Ok(writer)
     }
@@ -455,6 +456,12 @@ pub(super) fn file_indices(start: &[u64], size: &[u64], unit: &[u64]) -> Vec<Vec
             .collect();
     }
     indices
+}
+
+/// Identity of a layout, codecs included: what another version of this program began is not gone on with if that lays out
+/// stores in another way.
+fn layout_hash(spec: &CubeSpec) -> String {
+    sha256_bytes(format!("{CODECS} {spec:?}").as_bytes())
 }
 
 fn read_done(partial: &Path) -> BTreeSet<String> {
