@@ -104,6 +104,26 @@ pub enum Error {
         /// What the reader says.
         reason: String,
     },
+    /// A file could not be written by its library.
+    #[error("{path}: cannot be written as NetCDF: {reason}", path = path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// What the library says.
+        reason: String,
+    },
+    /// A store has not what the loader of an exported layout reads.
+    #[error("{path}: variable {variable}: expected by the loader of en22, found none; missing: {missing} (weather there: {found})", path = path.display())]
+    Loader {
+        /// The store.
+        path: PathBuf,
+        /// The first that is missing.
+        variable: String,
+        /// All that are missing.
+        missing: String,
+        /// Weather that is there.
+        found: String,
+    },
     /// A file's name does not follow its dataset's rule.
     #[error("{path}: expected a name like {expected}", path = path.display())]
     Name {
@@ -143,6 +163,7 @@ impl Error {
             Error::NoInput { what: "level-1 stores", .. } => {
                 "run x3-level1 first, or import a public dataset with [level2.import]".into()
             }
+            Error::NoInput { what: "level-2 stores", .. } => "run x4-level2 run first, with the same project file".into(),
             Error::NoInput { .. } => "give files or folders in [level2.import] input, or with --input".into(),
             Error::ShortSeries { .. } => {
                 "lower [level2] steps, or fetch more years: [project] years must cover the acquisitions, and a split's years \
@@ -165,6 +186,12 @@ impl Error {
             }
             Error::Unreadable { .. } => {
                 "the file may be truncated: compare its size with the source and fetch it again".into()
+            }
+            Error::Unwritten { .. } => "the same command goes on with the files that are missing".into(),
+            Error::Loader { .. } => {
+                "name the missing weather in [level1.smap] variables (sm_rootzone, sm_surface, surface_pressure) and \
+                 [level1.era5] variables (pev, sp, ssr, t2m, tp), then run x3-level1 and x4-level2 again"
+                    .into()
             }
             Error::Name { .. } => "keep the names of the published files, they carry place and date".into(),
             Error::Unpaired { .. } => {
