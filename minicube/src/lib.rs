@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bands;
+mod cf_time;
 mod cube;
 mod error;
 mod files;
@@ -18,6 +19,7 @@ pub mod testing;
 mod time;
 
 pub use bands::{SENTINEL2_NAMES, esa_name};
+pub use cf_time::{day_of_second, decode_times};
 pub use chrono::NaiveDate;
 pub use cube::{
     CHUNK_DATES, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check,

@@ -8,7 +8,6 @@ use minicube::{LonLat, from_cf_day};
 use ndarray::{Array3, Axis, concatenate, s};
 
 use crate::Error;
-use crate::cf_time::cf_day;
 use crate::config::Era5Variable;
 use crate::daily::Day;
 use crate::era5_plan::Era5Plan;
@@ -189,6 +188,6 @@ fn times_a_day(sources: &[Source<'_>]) -> u32 {
 impl Era5Variable {
     /// The CF day that a value belongs to.
     fn day(&self, time: i64) -> i32 {
-        cf_day(time - i64::from(self.hour_ending))
+        day_of_second(time - i64::from(self.hour_ending))
     }
 }

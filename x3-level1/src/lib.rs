@@ -4,7 +4,6 @@ mod aspect;
 mod asset;
 mod baseline;
 mod build;
-mod cf_time;
 mod classic_netcdf;
 mod config;
 mod daily;

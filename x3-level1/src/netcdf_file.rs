@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Ix3};
 use netcdf::{AttributeValue, Extent, Variable};
 
-use crate::{Error, cf_time, classic_netcdf};
+use crate::{Error, classic_netcdf};
 
 const TIME: [&str; 5] = ["time", "valid_time", "timestamp", "day", "t"];
 const LATITUDE: [&str; 3] = ["latitude", "lat", "y"];
@@ -65,7 +65,7 @@ impl NetcdfFile {
         let values = self.axis(&name)?;
         let units = self.text_attr(&name, "units").unwrap_or_default();
         let calendar = self.text_attr(&name, "calendar");
-        cf_time::decode(&units, calendar.as_deref(), &values).map_err(|reason| self.error(&name, reason))
+        decode_times(&units, calendar.as_deref(), &values).map_err(|reason| self.error(&name, reason))
     }
 
     /// Latitudes (or northings) and longitudes (or eastings) of a variable's grid.

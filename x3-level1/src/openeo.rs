@@ -19,7 +19,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::baseline::STORED_OFFSET;
-use crate::cf_time::cf_day;
 use crate::config::{Classes, Config, ImportConfig, OffsetRule, SameDay};
 use crate::daily::Reduce;
 use crate::dark_pixels::OffsetCheck;
@@ -329,7 +328,7 @@ fn scenes_of(tile: &str, times: &[i64], path: &Path) -> Result<Vec<Scene>, Error
     if !times.is_sorted() {
         return Err(Error::variable(path, "timestamp", "expected ascending times, found others"));
     }
-    let latest = times.iter().map(|&time| cf_day(time)).max();
+    let latest = times.iter().map(|&time| day_of_second(time)).max();
     if latest >= OFFSET_SINCE.map(to_cf_day) {
         let reason = "expected acquisitions before 2022-01-25, found later ones: the files do not say whether their \
                       numbers carry the offset of baseline 04.00";
@@ -340,7 +339,7 @@ fn scenes_of(tile: &str, times: &[i64], path: &Path) -> Result<Vec<Scene>, Error
         Scene {
             id: format!("{tile}_{}", moment.format("%Y%m%dT%H%M%S")),
             datetime: moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            day: cf_day(time),
+            day: day_of_second(time),
             baseline: f64::NAN,
             offset_applied: false,
             add: STORED_OFFSET,
@@ -368,7 +367,7 @@ fn read_weather(path: &Path) -> Result<Series, Error> {
     for Weather(source, name, reduce, factor, unit) in
         WEATHER.iter().filter(|Weather(name, ..)| file.has(name))
     {
-        let days: Vec<i32> = file.times(source)?.into_iter().map(cf_day).collect();
+        let days: Vec<i32> = file.times(source)?.into_iter().map(day_of_second).collect();
         let (Some(&first), Some(&last)) = (days.iter().min(), days.iter().max()) else {
             return Err(Error::variable(path, source, "expected days, found none"));
         };

@@ -197,6 +197,8 @@ pub enum Format {
     Earthnet2021,
     /// EarthNet2021x and GreenEarthNet: `.nc` cubes of earthnet-minicuber.
     Greenearthnet,
+    /// DeepExtremes: `.zarr` cubes of years, of which samples are cut.
+    Deepextremes,
 }
 
 impl Format {
@@ -206,6 +208,17 @@ impl Format {
         match self {
             Format::Earthnet2021 => "npz",
             Format::Greenearthnet => "nc",
+            Format::Deepextremes => "zarr",
+        }
+    }
+
+    /// What is looked for, in words.
+    #[must_use]
+    pub fn files(self) -> &'static str {
+        match self {
+            Format::Earthnet2021 => ".npz files",
+            Format::Greenearthnet => ".nc files",
+            Format::Deepextremes => ".zarr cubes",
         }
     }
 
@@ -215,6 +228,7 @@ impl Format {
         match self {
             Format::Earthnet2021 => "earthnet2021",
             Format::Greenearthnet => "greenearthnet",
+            Format::Deepextremes => "deepextremes",
         }
     }
 }

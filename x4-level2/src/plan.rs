@@ -117,7 +117,7 @@ impl Plan {
         let settings = settings(config, project)?;
         let (level2, folder) = (project.level2(), project.level2_folder());
         if let Some(import) = &config.import {
-            let (units, unusable) = plan_import(import)?;
+            let (units, unusable) = plan_import(import, &settings)?;
             let separation = Separation { mode: SplitMode::Spatial, years: None, buffer_m: 0.0 };
             return Ok(Plan { settings, units, separation, unusable, level2, folder, table: None });
         }

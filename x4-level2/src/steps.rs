@@ -46,6 +46,15 @@ impl Steps {
         Steps { first_day: self.start(start), len, ..*self }
     }
 
+    /// The first of the steps, as many as make whole years of the `days` that they cover, so that every season is equally
+    /// often there; all of them where that leaves fewer than `wanted`.
+    #[must_use]
+    pub(crate) fn whole_years(&self, days: f64, wanted: usize) -> Steps {
+        let years = ((days + 1.0) / DAYS_PER_YEAR).floor();
+        let whole = ((years * DAYS_PER_YEAR).round().min(days) / f64::from(self.step_days)) as usize;
+        self.window(0, if whole >= wanted { whole } else { self.len })
+    }
+
     /// The last day of every step.
     #[must_use]
     pub fn ends(&self) -> Vec<i32> {
@@ -85,9 +94,7 @@ pub fn usable_steps(
 
     let covered_days =
         if covered == all.len { f64::from(days) } else { covered as f64 * f64::from(step_days) };
-    let whole_years = ((covered_days + 1.0) / DAYS_PER_YEAR).floor();
-    let whole = ((whole_years * DAYS_PER_YEAR).round().min(covered_days) / f64::from(step_days)) as usize;
-    all.window(begin, if whole >= wanted { whole } else { covered })
+    all.window(begin, covered).whole_years(covered_days, wanted)
 }
 
 #[cfg(test)]

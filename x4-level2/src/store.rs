@@ -14,7 +14,7 @@ pub(crate) struct Layout {
     pub(crate) tile: String,
     /// Projection of `xc` and `yc`.
     pub(crate) epsg: Epsg,
-    /// `minicube`, `earthnet2021` or `greenearthnet`.
+    /// `minicube`, `earthnet2021`, `greenearthnet` or `deepextremes`.
     pub(crate) source: &'static str,
     /// Number of samples.
     pub(crate) samples: usize,

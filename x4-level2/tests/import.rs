@@ -201,3 +201,153 @@ fn real_greenearthnet() {
         close(cube.read::<f32>("weather/tg_mean").unwrap()[[0, 1]].into(), warmth);
     }
 }
+
+const DEEP: &str = "mc_11.00_47.00_1.3_20230101_0";
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// A whole uncompressed variable of Zarr version 2.
+fn plain(folder: &Path, dtype: &str, shape: &[usize], dims: &str, bytes: Vec<u8>) {
+    fs::create_dir_all(folder).unwrap();
+    let array = format!(
+        "{{\"shape\":{shape:?},\"chunks\":{shape:?},\"dtype\":\"{dtype}\",\"fill_value\":null,\"order\":\"C\",\"filters\":null,\
+         \"compressor\":null,\"zarr_format\":2}}"
+    );
+    fs::write(folder.join(".zarray"), array).unwrap();
+    fs::write(folder.join(".zattrs"), format!("{{\"_ARRAY_DIMENSIONS\":{dims}}}")).unwrap();
+    fs::write(folder.join(vec!["0"; shape.len()].join(".")), bytes).unwrap();
+}
+
+/// Expected numbers by zarr-python and numpy from the same store: the first frame is padding, so that eleven are left; 77 of
+/// their pixels are finite in four bands, of a clear class and under a clear mask.
+#[test]
+fn deepextremes_cubes_are_cut_into_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let level2 = "[level2]\nsteps = 11\ncontext_steps = 4\n";
+    let input = [data("")];
+    let project =
+        config(dir.path(), &format!("{level2}{}", section("deepextremes", &input, "split = \"train\"")));
+    let plan = succeed("plan", &project, &[]);
+    assert!(plan.contains("train/epsg32632") && plan.contains("1 cubes of deepextremes"), "{plan}");
+    succeed("run", &project, &[]);
+    assert!(succeed("verify", &project, &[]).contains("1 stores with 1 samples"));
+    let path = dir.path().join("level2/train/epsg32632.zarr");
+    assert_conforms(&path, "level2");
+    let cube = Cube::open(&path, "level2").unwrap();
+    assert_eq!(cube.read_strings("sample_id").unwrap(), [format!("{DEEP}_20160106")]);
+    assert_eq!(cube.read_strings("cube_id").unwrap(), [DEEP]);
+    assert_eq!((cube.attr_f64("step_days").unwrap(), cube.attr_f64("context_steps").unwrap()), (5.0, 4.0));
+    // The second stamp is noon of 8 January 2016: its period ends on the 10th, CF day 16 810.
+    assert_eq!(cube.read::<i32>("date").unwrap()[[0, 0]], 16_810);
+    let golden = [("blue", 180.1029), ("green", 184.7578), ("red", 175.3843), ("nir", 176.0145)];
+    golden.into_iter().for_each(|(band, expected)| close(sum(&cube, band, 0), expected));
+    assert_eq!(sum(&cube, "mask", 0), f64::from(11 * 64 - 77));
+    close(cube.read::<f32>("red").unwrap()[[0, 4, 2, 3]].into(), 0.2693);
+    close(sum(&cube, "static/dem", 0), 15_088.470_962_524_414);
+    // Of all twelve periods the golden sum is 3410.0423; the first one is left out.
+    close(sum(&cube, "weather/t2m_mean", 0), 3_410.042_327_880_859_4 - 271.550_38);
+    assert_eq!(
+        (cube.read::<f64>("xc").unwrap()[[0, 0]], cube.read::<f64>("yc").unwrap()[[0, 1]]),
+        (600_010.0, 5_199_970.0)
+    );
+    assert_eq!(cube.attr_f64("epsg").unwrap(), 32632.0);
+}
+
+#[test]
+fn deepextremes_gives_several_samples_and_coarse_land_cover() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join(format!("{DEEP}.zarr"));
+    copy(&data(&format!("{DEEP}.zarr")), &store);
+    // Four cells of 300 m around the corner between pixels 3 and 4.
+    let floats = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    plain(&store.join("x_300"), "<f8", &[2], "[\"x_300\"]", floats(&[600_010.0, 600_150.0]));
+    plain(&store.join("y_300"), "<f8", &[2], "[\"y_300\"]", floats(&[5_199_990.0, 5_199_850.0]));
+    let classes = [10f32, 50.0, 130.0, 210.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    plain(&store.join("lccs_class"), "<f4", &[2, 2], "[\"y_300\", \"x_300\"]", classes);
+    // A part that was never written reads as not observed: frames 6 to 11 of one band.
+    fs::remove_file(store.join("B04/1.0.0")).unwrap();
+    let level2 = "[level2]\nsteps = 6\ncontext_steps = 2\nsamples_per_cube = 3\n";
+    let more = "split = \"train\"";
+    let project = config(
+        dir.path(),
+        &format!("{level2}{}", section("deepextremes", std::slice::from_ref(&store), more)),
+    );
+    succeed("run", &project, &[]);
+    let cube = Cube::open(&dir.path().join("level2/train/epsg32632.zarr"), "level2").unwrap();
+    let ids = cube.read_strings("sample_id").unwrap();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    let first = cube.read::<i32>("start_date").unwrap();
+    let mask = cube.read::<u8>("mask").unwrap();
+    for sample in 0..3 {
+        for step in 0..6 {
+            // Frame 0 begins on 1 January 2016, CF day 16 801.
+            let frame = (first[[sample]] - 16_801) / 5 + step as i32;
+            let seen = (0..8).any(|y| (0..8).any(|x| mask[[sample, step, y, x]] == 0));
+            assert_eq!(seen, frame < 6, "sample {sample}, frame {frame}");
+        }
+    }
+    let lccs = cube.read::<u8>("static/lccs").unwrap();
+    assert_eq!([lccs[[0, 0, 0]], lccs[[0, 3, 4]], lccs[[0, 4, 3]], lccs[[0, 7, 7]]], [10, 50, 130, 210]);
+}
+
+#[test]
+fn deepextremes_cubes_with_faults_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join(format!("{DEEP}.zarr"));
+    let project = |steps: usize| {
+        let import = section("deepextremes", std::slice::from_ref(&store), "split = \"train\"");
+        config(dir.path(), &format!("[level2]\nsteps = {steps}\ncontext_steps = 2\n{import}"))
+    };
+    let fresh = || {
+        let _ = fs::remove_dir_all(&store);
+        copy(&data(&format!("{DEEP}.zarr")), &store);
+    };
+    let fails = |steps: usize, part: &str| {
+        let (error, _) = fail("run", &project(steps), 2);
+        assert!(error.contains(part) && error.contains(DEEP), "expected `{part}` in {error}");
+    };
+    fresh();
+    fails(
+        12,
+        "variable time: expected 12 steps with frames ([level2] steps, samples_per_cube), found 11 of 12",
+    );
+    fs::remove_dir_all(store.join("SCL")).unwrap();
+    fails(6, "variable SCL: expected a variable of this name, found B02, B03");
+    fresh();
+    let chunk = store.join("B8A/0.0.0");
+    let bytes = fs::read(&chunk).unwrap();
+    fs::write(&chunk, &bytes[..bytes.len() / 2]).unwrap();
+    fails(11, "cannot be read as Zarr: B8A");
+    fresh();
+    let times = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let time = |values: &[i64], units: &str| {
+        plain(&store.join("time"), "<i8", &[12], "[\"time\"]", times(values));
+        fs::write(store.join("time/.zattrs"), format!("{{\"units\":\"{units}\"}}")).unwrap();
+    };
+    let axis: Vec<i64> = (0..12).map(|k| 5 * k).collect();
+    time(&axis, "days since 2016-01-01");
+    fails(6, "found a first period that begins 12 hours after midnight");
+    let mut unsorted = axis.clone();
+    unsorted.swap(3, 4);
+    time(&unsorted, "days since 2016-01-03 12:00:00");
+    fails(6, "between times 2 and 3");
+    time(&axis, "moons since 2016");
+    fails(6, "expected time units like");
+    fresh();
+    fs::write(store.join(".zattrs"), "{\"spatial_ref\": \"somewhere\"}").unwrap();
+    fails(6, "attribute spatial_ref: expected EPSG:<code>, found somewhere");
+    fs::remove_file(store.join(".zgroup")).unwrap();
+    fails(6, "expected a folder with .zgroup or zarr.json");
+}

@@ -103,7 +103,7 @@ pub(super) fn cubes(files: &[PathBuf]) -> Vec<Result<ImportCube, Error>> {
 
 fn cube(name: Name, files: Vec<PathBuf>) -> ImportCube {
     let sizes = sizes(&files);
-    ImportCube { id: name.cube, tile: name.tile, place: name.place, files, sizes }
+    ImportCube { id: name.cube, tile: name.tile, place: name.place, files, sizes, window: None }
 }
 
 /// Opens the files of a cube and checks the shapes of their arrays.

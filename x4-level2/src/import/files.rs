@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minicube::{Split, sha256_bytes};
+use minicube::{Split, sha256_bytes, stored_bytes};
 use serde::Serialize;
 
-use super::{earthnet2021, greenearthnet};
+use super::{deepextremes, earthnet2021, greenearthnet};
 use crate::Error;
+use crate::Steps;
 use crate::config::{Format, Import, SplitRule};
 use crate::plan::{Source, Unit};
+use crate::settings::Settings;
 
 /// The cubes of one store.
 #[derive(Debug, Serialize)]
@@ -22,7 +24,7 @@ pub struct ImportUnit {
     pub cubes: Vec<ImportCube>,
 }
 
-/// One cube: a file, or a context and a target file.
+/// One sample: a file, a context and a target file, or a part of a long series.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImportCube {
     /// The published name, without `context_` or `target_` and the extension.
@@ -36,6 +38,9 @@ pub struct ImportCube {
     pub files: Vec<PathBuf>,
     /// Sizes of the files, bytes.
     pub sizes: Vec<u64>,
+    /// The part of the file's series, where it is not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Steps>,
 }
 
 type Units = (Vec<Unit>, Vec<(String, String)>);
@@ -46,7 +51,7 @@ type Units = (Vec<Unit>, Vec<(String, String)>);
 /// # Errors
 /// [`Error::Setting`] for wrong shares, [`Error::NoInput`] where nothing is found, and the first cube's error where no
 /// cube can be used.
-pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
+pub(crate) fn plan_import(import: &Import, settings: &Settings) -> Result<Units, Error> {
     let shares = [import.train, import.val, import.test];
     if shares.iter().any(|share| !(0.0..=1.0).contains(share))
         || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6
@@ -62,8 +67,7 @@ pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
         let before = files.len();
         find(input, import.format.extension(), &mut files)?;
         if files.len() == before {
-            let what = if import.format == Format::Earthnet2021 { ".npz files" } else { ".nc files" };
-            return Err(Error::NoInput { path: input.clone(), what });
+            return Err(Error::NoInput { path: input.clone(), what: import.format.files() });
         }
     }
     if files.is_empty() {
@@ -75,6 +79,7 @@ pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
     let found = match import.format {
         Format::Earthnet2021 => earthnet2021::cubes(&files),
         Format::Greenearthnet => greenearthnet::cubes(&files),
+        Format::Deepextremes => deepextremes::cubes(&files, settings),
     };
     let mut usable: Vec<ImportCube> = Vec::new();
     let mut unusable = Vec::new();
@@ -84,6 +89,8 @@ pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
             match import.format {
                 Format::Earthnet2021 => earthnet2021::inspect(&cube)?,
                 Format::Greenearthnet => greenearthnet::inspect(&cube)?,
+                // The starts of the samples come from a look into the cube.
+                Format::Deepextremes => {}
             }
             Ok(cube)
         });
@@ -101,7 +108,11 @@ pub(crate) fn plan_import(import: &Import) -> Result<Units, Error> {
     {
         return Err(error);
     }
-    Ok((units(import, usable), unusable))
+    let mut import = import.clone();
+    if import.format == Format::Deepextremes {
+        import.context_steps.get_or_insert(settings.context_steps);
+    }
+    Ok((units(&import, usable), unusable))
 }
 
 fn units(import: &Import, cubes: Vec<ImportCube>) -> Vec<Unit> {
@@ -159,10 +170,11 @@ fn counts(shares: [f64; 3], n: usize) -> [usize; 3] {
     counts
 }
 
-/// A file itself, or the files of an extension in a folder and its sub-folders.
+/// A file itself, or the files of an extension in a folder and its sub-folders. A Zarr store is one file.
 fn find(path: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     let io = |source| minicube::Error::Io { path: path.to_owned(), action: "read", source };
-    if !std::fs::metadata(path).map_err(io)?.is_dir() {
+    let is_store = || extension == "zarr" && path.extension().is_some_and(|found| found == extension);
+    if !std::fs::metadata(path).map_err(io)?.is_dir() || is_store() {
         found.push(path.to_owned());
         return Ok(());
     }
@@ -175,9 +187,13 @@ fn find(path: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<(), Er
     Ok(())
 }
 
-/// Sizes of files, 0 where they cannot be told.
+/// Sizes of files or stores, 0 where they cannot be told.
 pub(super) fn sizes(files: &[PathBuf]) -> Vec<u64> {
-    files.iter().map(|file| std::fs::metadata(file).map_or(0, |metadata| metadata.len())).collect()
+    let size = |file: &PathBuf| match std::fs::metadata(file) {
+        Ok(metadata) if metadata.is_dir() => stored_bytes(file).unwrap_or(0),
+        found => found.map_or(0, |metadata| metadata.len()),
+    };
+    files.iter().map(size).collect()
 }
 
 #[cfg(test)]
@@ -185,7 +201,8 @@ mod tests {
     use super::*;
 
     fn cube(id: &str, place: &str) -> ImportCube {
-        ImportCube { id: id.into(), tile: "29SND".into(), place: place.into(), files: vec![], sizes: vec![] }
+        let (files, sizes) = (vec![], vec![]);
+        ImportCube { id: id.into(), tile: "29SND".into(), place: place.into(), files, sizes, window: None }
     }
 
     #[test]

@@ -23,7 +23,7 @@ const SOURCES: [&str; 4] = ["s2_B02", "s2_B03", "s2_B04", "s2_B8A"];
 const MASKS: [&str; 2] = ["s2_dlmask", "s2_mask"];
 
 /// Scene classes that count as clear beside a clear cloud mask.
-const CLEAR: [u8; 6] = [1, 2, 4, 5, 6, 7];
+pub(super) const CLEAR: [u8; 6] = [1, 2, 4, 5, 6, 7];
 
 /// Elevation models, the best first.
 const ELEVATIONS: [&str; 3] = ["cop_dem", "nasa_dem", "alos_dem"];
@@ -50,6 +50,7 @@ pub(super) fn cubes(files: &[PathBuf]) -> Vec<Result<ImportCube, Error>> {
                 place,
                 sizes: sizes(std::slice::from_ref(path)),
                 files: vec![path.clone()],
+                window: None,
             })
         })
         .collect()

@@ -3,10 +3,12 @@
 //! Nothing is filled: values stay as published, NaN where nothing was acquired, because scores such as EarthNetScore are
 //! defined on the originals.
 
+mod deepextremes;
 mod earthnet2021;
 mod files;
 mod greenearthnet;
 mod npz;
+mod zarr_v2;
 
 use minicube::{CubeWriter, DType, Epsg, LonLat, TILE_SIZE_M, XY};
 use ndarray::{Array2, Array3, ArrayD, Axis};
@@ -24,7 +26,7 @@ use crate::store::{
 };
 use crate::{Error, Filled, NONE_FOLLOWS};
 
-/// The bands of both datasets, in the order of [`Imported::frames`].
+/// The bands of all datasets, in the order of [`Imported::frames`].
 const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
 
 /// One cube of a public dataset, decoded.
@@ -109,6 +111,7 @@ fn load(import: &ImportUnit, cube: &ImportCube) -> Result<Imported, Error> {
     match import.format {
         Format::Earthnet2021 => earthnet2021::load(cube, import.context_steps),
         Format::Greenearthnet => greenearthnet::load(cube, import.context_steps),
+        Format::Deepextremes => deepextremes::load(cube, import.context_steps),
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 ///
 /// # Errors
 /// The reason, in words, for units or a calendar that it does not know.
-pub(crate) fn decode(units: &str, calendar: Option<&str>, values: &[f64]) -> Result<Vec<i64>, String> {
+pub fn decode_times(units: &str, calendar: Option<&str>, values: &[f64]) -> Result<Vec<i64>, String> {
     if let Some(calendar) = calendar
         && !["standard", "gregorian", "proleptic_gregorian"].contains(&calendar.to_lowercase().as_str())
     {
@@ -43,9 +43,9 @@ fn parse_reference(text: &str) -> Option<NaiveDateTime> {
 
 /// The CF day that a second since 1970 falls in.
 #[must_use]
-pub(crate) fn cf_day(second: i64) -> i32 {
+pub fn day_of_second(second: i64) -> i32 {
     let date = DateTime::from_timestamp(second, 0).unwrap_or_default().date_naive();
-    minicube::to_cf_day(date)
+    crate::to_cf_day(date)
 }
 
 #[cfg(test)]
@@ -56,21 +56,31 @@ mod tests {
     fn units_of_the_wild() {
         // 1900-01-01 is 25 567 days before 1970-01-01.
         assert_eq!(
-            decode("hours since 1900-01-01 00:00:00.0", None, &[25_567.0 * 24.0 + 1.0]).unwrap(),
+            decode_times("hours since 1900-01-01 00:00:00.0", None, &[25_567.0 * 24.0 + 1.0]).unwrap(),
             [3600]
         );
-        assert_eq!(decode("seconds since 1970-01-01", Some("proleptic_gregorian"), &[5.0]).unwrap(), [5]);
-        assert_eq!(decode("days since 1970-01-02T12:00:00Z", None, &[0.5]).unwrap(), [2 * 86_400]);
-        assert_eq!(decode("minutes since 1970-01-01 00:01", None, &[1.0]).unwrap(), [120]);
+        assert_eq!(
+            decode_times("seconds since 1970-01-01", Some("proleptic_gregorian"), &[5.0]).unwrap(),
+            [5]
+        );
+        assert_eq!(decode_times("days since 1970-01-02T12:00:00Z", None, &[0.5]).unwrap(), [2 * 86_400]);
+        assert_eq!(decode_times("minutes since 1970-01-01 00:01", None, &[1.0]).unwrap(), [120]);
         for wrong in ["hours", "fortnights since 1970-01-01", "hours since yesterday"] {
-            assert!(decode(wrong, None, &[0.0]).unwrap_err().contains(wrong), "{wrong}");
+            assert!(decode_times(wrong, None, &[0.0]).unwrap_err().contains(wrong), "{wrong}");
         }
-        assert!(decode("days since 1970-01-01", None, &[0.0, f64::NAN]).unwrap_err().contains("found NaN"));
-        assert!(decode("days since 1970-01-01", Some("360_day"), &[0.0]).unwrap_err().contains("360_day"));
+        assert!(
+            decode_times("days since 1970-01-01", None, &[0.0, f64::NAN]).unwrap_err().contains("found NaN")
+        );
+        assert!(
+            decode_times("days since 1970-01-01", Some("360_day"), &[0.0]).unwrap_err().contains("360_day")
+        );
     }
 
     #[test]
     fn days_begin_at_midnight() {
-        assert_eq!((cf_day(0), cf_day(86_399), cf_day(86_400), cf_day(-1)), (0, 0, 1, -1));
+        assert_eq!(
+            (day_of_second(0), day_of_second(86_399), day_of_second(86_400), day_of_second(-1)),
+            (0, 0, 1, -1)
+        );
     }
 }
