@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use minicube::Bounds;
+use minicube_tiff::{Header, TiffFile, decode_block};
 
+use crate::blocks::{blocks_under, wanted_area};
 use crate::plan::{Cell, CloudRule};
 use crate::raster::Choice;
-use crate::standing::Standing;
-use crate::tiff::{Header, blocks_under, decode_block, wanted_area};
 
 /// The clear pixels of every wanted cell.
 pub(crate) struct ClearSky {
@@ -39,7 +39,7 @@ impl ClearSky {
     ///
     /// # Errors
     /// A reason if a block is not there or damaged.
-    pub(crate) fn read(scl: &Standing, cells: &[Cell], rule: &CloudRule) -> Result<Option<ClearSky>, String> {
+    pub(crate) fn read(scl: &TiffFile, cells: &[Cell], rule: &CloudRule) -> Result<Option<ClearSky>, String> {
         let header = &scl.header;
         if (header.bits, header.samples, header.planes) != (8, 1, 1) {
             return Ok(None);

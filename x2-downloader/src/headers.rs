@@ -11,12 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use minicube::sha256_bytes;
+use minicube_tiff::{Header, Parsed, directory, is_jpeg2000, parse};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::Error;
 use crate::net::{Http, Stop, Told, plain};
-use crate::tiff::{Header, Parsed, directory, is_jpeg2000, parse};
 
 /// A directory beyond this is taken for an attack or a damaged file.
 const MAX_HEADER_BYTES: u64 = 32 << 20;
@@ -176,8 +176,9 @@ async fn read_front(http: &Http, url: &Url) -> Result<Front, Stop> {
 
 #[cfg(test)]
 mod tests {
+    use minicube_tiff::plain_header;
+
     use super::*;
-    use crate::tiff::plain_header;
 
     #[test]
     fn directories_are_there_in_the_next_run_until_they_are_forgotten() {

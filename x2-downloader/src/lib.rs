@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod allow;
+mod blocks;
 mod clouds;
 mod config;
 mod error;
@@ -15,9 +16,7 @@ mod report;
 mod run;
 mod source;
 mod sparse_work;
-mod standing;
 mod stated;
-mod tiff;
 mod verify;
 mod whole_file;
 mod window;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use minicube::{Epsg, partial_path};
+use minicube_tiff::{Header, TiffFile, empty_block, layout};
 use url::Url;
 
+use crate::blocks::{Span, coalesce};
 use crate::config::Mode;
 use crate::headers::{Front, Headers, Remote};
 use crate::ledger::{Journal, Row, State};
 use crate::net::{Http, Stop, plain};
 use crate::sparse_work::Work;
-use crate::standing::Standing;
 use crate::stated::Stated;
-use crate::tiff::{Header, Span, coalesce, empty_block, layout};
 use crate::{Error, whole_file};
 
 /// Neighbouring blocks share a request up to this length, which bounds the memory of a request.
@@ -67,7 +67,7 @@ pub(crate) async fn store(
     journal: &Arc<Journal>,
     choose: impl Fn(&Header) -> Choice,
 ) -> Result<Stored, Stop> {
-    if let Some(file) = Standing::open(&raster.path)
+    if let Some(file) = TiffFile::open(&raster.path)
         && let Some(stored) = already(&file, &raster, &choose(&file.header))
     {
         return Ok(stored);
@@ -102,7 +102,7 @@ async fn fill(
     let header = Arc::new(remote.header);
     let total = remote.told.total;
     let choice = choose(&header);
-    let standing = Standing::open(&raster.path).filter(|file| file.same_grid(&header));
+    let standing = TiffFile::open(&raster.path).filter(|file| file.same_grid(&header));
     let mut kept = choice.wanted.clone();
     if let Some(file) = &standing {
         kept.extend((0..header.offsets.len()).filter(|&block| file.header.span(block).is_some()));
@@ -162,7 +162,7 @@ async fn fill(
 }
 
 /// The rows of a file that has all it needs and every row to tell so.
-fn already(file: &Standing, raster: &Raster, choice: &Choice) -> Option<Stored> {
+fn already(file: &TiffFile, raster: &Raster, choice: &Choice) -> Option<Stored> {
     let header = &file.header;
     let block_of = |row: &Row| header.block_at(row.block_row, row.block_col);
     let rows: BTreeMap<usize, &Row> =

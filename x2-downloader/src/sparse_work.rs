@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use minicube::sha256_bytes;
+use minicube_tiff::{Header, Layout, TiffFile, check_block, empty_block, is_readable};
 use rustix::fs::{SeekFrom, seek};
 
 use crate::Error;
+use crate::blocks::Span;
 use crate::ledger::{Journal, Row, State};
 use crate::net::{Http, Stop};
 use crate::raster::{Raster, blocking, gap};
-use crate::standing::Standing;
-use crate::tiff::{Header, Layout, Span, check_block, empty_block, is_readable};
 
 /// How often a block that arrives damaged is fetched again.
 const DAMAGED_TRIES: usize = 4;
@@ -50,7 +50,7 @@ impl Work {
     /// Opens the partial file, and puts in what is there already: blocks that an interrupted run left in the partial
     /// file of the same layout and version, blocks of the standing file, and empty blocks for what the remote file
     /// leaves out.
-    pub(crate) fn prepare(&self, partial: &Path, standing: Option<Standing>) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(&self, partial: &Path, standing: Option<TiffFile>) -> Result<Prepared, Error> {
         if let Some(parent) = partial.parent() {
             fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
         }

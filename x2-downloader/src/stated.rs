@@ -1,8 +1,7 @@
 //! What a catalogue states of a raster's grid, held against the file. The file decides.
 
+use minicube_tiff::Header;
 use serde_json::Value;
-
-use crate::tiff::Header;
 
 /// Corners and pixels that differ by less than this share of a pixel are the same.
 const TOLERANCE: f64 = 1e-3;
@@ -60,8 +59,9 @@ mod tests {
 
     use serde_json::json;
 
+    use minicube_tiff::{Parsed, parse, plain_header};
+
     use super::*;
-    use crate::tiff::{Parsed, parse, plain_header};
 
     /// 48 × 48 pixels of 10 m from 500 E 9000 N.
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use minicube::run::{Ctx, Failure, Finish, human_bytes};
 use minicube::{sha256_bytes, sha256_file};
+use minicube_tiff::TiffFile;
 use rayon::prelude::*;
 
 use crate::ledger::{Kept, Part, Row, State, sealed_parts};
@@ -11,7 +12,6 @@ use crate::plan::{Place, Plan, TilePlan};
 use crate::source::catalogue::kept_scenes;
 use crate::source::rasters;
 use crate::source::sentinel2::part_path;
-use crate::standing::Standing;
 
 /// Reads every file again and compares every block and file with its SHA-256 in the ledger. Ends with exit code 1 if
 /// anything is missing, differs, or failed when it was fetched.
@@ -175,9 +175,9 @@ fn check_file(plan: &Plan, file: &Kept, rows: &[&Row]) -> Result<usize, String> 
             sha256_file(&path).map_err(|error| error.to_string())?
         } else {
             if raster.is_none() {
-                raster = Standing::open(&path);
+                raster = TiffFile::open(&path);
             }
-            let raster: &Standing = raster.as_ref().ok_or("not a sparse GeoTIFF of ours")?;
+            let raster: &TiffFile = raster.as_ref().ok_or("not a sparse GeoTIFF of ours")?;
             let index = row.block_row as usize * raster.header.blocks_across() + row.block_col as usize;
             let known = index < raster.header.offsets.len();
             let block = known.then(|| raster.block(index)).flatten();

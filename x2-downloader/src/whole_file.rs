@@ -9,11 +9,11 @@ use std::sync::Arc;
 use minicube::partial_path;
 
 use crate::Error;
+use crate::blocks::Span;
 use crate::ledger::{Journal, Row, State};
 use crate::net::{Http, Stop};
 use crate::raster::{Raster, Stored, blocking, gap};
 use crate::sparse_work::Work;
-use crate::tiff::Span;
 
 /// Fetches the whole file beside the sparse one, takes the missing blocks out of it, and removes it.
 pub(crate) async fn take_blocks(

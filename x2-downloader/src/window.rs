@@ -1,13 +1,12 @@
 //! Pixels of a sparse file, for those who do not want to wait for Level 1.
 
+use minicube_tiff::{Header, TiffFile, decode_rows};
 use std::ops::Range;
 use std::path::Path;
 
 use ndarray::{Array2, s};
 
 use crate::Error;
-use crate::standing::Standing;
-use crate::tiff::{Header, decode_rows};
 
 /// Reads a window of a stored band of unsigned 16-bit numbers: `[rows, cols]`, row 0 in the north, as stored (0 is "no
 /// data", neither scale nor offset applied).
@@ -17,7 +16,7 @@ use crate::tiff::{Header, decode_rows};
 /// does not hold a block of it: what was not fetched is not "no data".
 pub fn read_window(path: &Path, rows: Range<usize>, cols: Range<usize>) -> Result<Array2<u16>, Error> {
     let wrong = |reason: String| Error::Pixels { path: path.to_owned(), reason };
-    let file = Standing::open(path).ok_or_else(|| wrong("expected a sparse GeoTIFF, found none".into()))?;
+    let file = TiffFile::open(path).ok_or_else(|| wrong("expected a sparse GeoTIFF, found none".into()))?;
     let header = &file.header;
     if (header.bits, header.samples, header.planes) != (16, 1, 1) {
         let found = format!("{} bits in {} bands", header.bits, header.samples * header.planes);

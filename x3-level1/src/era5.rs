@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::DateTime;
-use minicube::{LonLat, from_cf_day};
+use minicube::{LonLat, day_of_second, from_cf_day};
 use ndarray::{Array3, Axis, concatenate, s};
 
 use crate::Error;

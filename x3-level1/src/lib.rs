@@ -3,6 +3,7 @@
 mod aspect;
 mod asset;
 mod baseline;
+mod blocks;
 mod build;
 mod classic_netcdf;
 mod config;

@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use minicube::decode_times;
 use ndarray::{Array3, Ix3};
 use netcdf::{AttributeValue, Extent, Variable};
 

@@ -11,8 +11,8 @@ use std::time::Instant;
 use chrono::DateTime;
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
 use minicube::{
-    Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, SENTINEL2_NAMES, is_sealed,
-    list_stores, partial_path, plan_hash, remove_uploaded, stored_bytes, to_cf_day,
+    Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, SENTINEL2_NAMES, day_of_second,
+    is_sealed, list_stores, partial_path, plan_hash, remove_uploaded, stored_bytes, to_cf_day,
 };
 use ndarray::{Array1, Array3, Array4, Axis, s};
 use serde::Serialize;

@@ -1,11 +1,11 @@
 //! Sentinel-2 scenes to cubes, asset by asset: scenes are read once in parallel, cubes are written as whole shards.
 
-use gdal::raster::GdalType;
-use minicube::{CubeWriter, Element, Epsg};
+use minicube::{CubeWriter, Epsg};
 use ndarray::{Array3, Array4, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, Zip};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::blocks::Sample;
 use crate::config::{Classes, SameDay};
 use crate::plan::{SCL, TilePlan};
 use crate::raster::Raster;
@@ -74,7 +74,7 @@ impl<T, F> Resample<T> for F where
 }
 
 /// Writes one variable; `fill` fills the frame `[cube, y, x]` of some cubes from the acquisitions of the frame.
-fn write_layer<T: Element + GdalType + Default>(
+fn write_layer<T: Sample + Default>(
     tile: &TilePlan,
     writer: &CubeWriter,
     layer: &str,
@@ -113,7 +113,7 @@ fn write_layer<T: Element + GdalType + Default>(
 }
 
 /// Fills one frame `[cube, y, x]`: of several acquisitions each pixel is of the one that is chosen for it.
-fn read_frame<T: Element + GdalType + Default>(
+fn read_frame<T: Sample + Default>(
     tile: &TilePlan,
     scenes: &[Scene],
     asset: &str,
@@ -155,7 +155,7 @@ fn chosen(tile: &TilePlan, scenes: &[Scene], cubes: &[usize]) -> Result<Array3<u
 }
 
 /// Fills one frame `[cube, y, x]` from one acquisition. An asset that was not fetched stays 0.
-fn read_scene<T: Element + GdalType + Default>(
+fn read_scene<T: Sample + Default>(
     tile: &TilePlan,
     scene: &Scene,
     asset: &str,

@@ -1,15 +1,16 @@
 //! Windows of single-band rasters through GDAL, and which blocks of a sparse GeoTIFF are there.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use gdal::raster::GdalType;
 use gdal::{Dataset, Metadata};
 use minicube::{Bounds, Epsg};
 use ndarray::Array2;
 
 use crate::Error;
+use crate::blocks::{Blocks, Sample};
 use crate::resample::AxisWeights;
 
 /// Decoded blocks that GDAL may keep, megabytes.
@@ -25,6 +26,8 @@ pub(crate) struct Raster {
     origin: (f64, f64),
     /// Pixel width and height, metres, both positive.
     pixel: (f64, f64),
+    /// Its blocks, where they are unpacked without GDAL.
+    blocks: Option<RefCell<Blocks>>,
 }
 
 /// Keeps GDAL's own messages off the terminal: they come back as errors with the file's name.
@@ -78,7 +81,8 @@ impl Raster {
             return Err(wrong("a raster with north up".into(), format!("geotransform {transform:?}")));
         }
         let size = dataset.raster_size();
-        Ok(Raster { dataset, path: path.to_owned(), size, origin: (x0, y0), pixel: (dx, -dy) })
+        let blocks = Blocks::open(path).map(RefCell::new);
+        Ok(Raster { dataset, path: path.to_owned(), size, origin: (x0, y0), pixel: (dx, -dy), blocks })
     }
 
     /// How the pixels of a cube of `size_px` × `size_px` pixels over `bounds` take from this raster's: `(rows, cols)`.
@@ -133,11 +137,20 @@ impl Raster {
     ///
     /// # Errors
     /// [`Error::Raster`] if a block cannot be decoded.
-    pub(crate) fn read<T: GdalType + Copy>(
+    pub(crate) fn read<T: Sample>(
         &self,
         rows: &Range<usize>,
         cols: &Range<usize>,
     ) -> Result<Array2<T>, Error> {
+        if let Some(blocks) = &self.blocks
+            && blocks.borrow().holds(T::DTYPE)
+        {
+            let nodata = T::from_f64(self.nodata()?);
+            return blocks
+                .borrow_mut()
+                .read(rows, cols, nodata)
+                .map_err(|reason| Error::Raster { path: self.path.clone(), reason });
+        }
         let shape = (rows.len(), cols.len());
         let failed = Error::raster(&self.path);
         let band = self.dataset.rasterband(1).map_err(Error::raster(&self.path))?;
@@ -160,6 +173,9 @@ impl Raster {
     ) -> Result<Vec<(usize, usize)>, Error> {
         if rows.is_empty() || cols.is_empty() || self.dataset.driver().short_name() != "GTiff" {
             return Ok(Vec::new());
+        }
+        if let Some(blocks) = &self.blocks {
+            return Ok(blocks.borrow().absent(rows, cols));
         }
         let band = self.dataset.rasterband(1).map_err(Error::raster(&self.path))?;
         let (width, height) = band.block_size();

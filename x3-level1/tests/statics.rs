@@ -205,7 +205,7 @@ fn layers_that_cannot_be_say_why() {
             "name = \"clay\"\npath = \"raw/soil\"\nkind = \"class\"",
             "clay.tif: layer clay: expected classes of 8 bits (0 to 255), found Int16",
         ),
-        ("name = \"clay\"\npath = \"raw/soil\"\nkind = \"mean\"", "known keys: class, number"),
+        ("name = \"clay\"\npath = \"raw/soil\"\nkind = \"mean\"", "known values: class, number"),
         (
             "name = \"clay\"\npath = \"raw/soil\"\nkind = \"number\"\nlegend = { 1 = \"low\" }",
             "layers.legend: expected codes from 1 to 255 of a layer of kind",

@@ -409,5 +409,5 @@ fn weather_files_with_faults_are_refused() {
         &T2M.replace("t2m\" }", "t2m\", reduce = \"integral\" }"),
         "expects a rate, in units such as",
     );
-    refused(&place, &format!("{T2M}\ninterpolation = \"cubic\""), "known keys: nearest, bilinear");
+    refused(&place, &format!("{T2M}\ninterpolation = \"cubic\""), "known values: nearest, bilinear");
 }

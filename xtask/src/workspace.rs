@@ -67,7 +67,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 /// The whole workspace at once and with the features that the tests switch on, as the tests do: otherwise every member
 /// would be compiled a second time. The features add functions that no binary calls.
 pub(crate) fn build_binaries() -> Result<PathBuf> {
-    let features = "minicube/testing,minicube-s3/testing";
+    let features = "minicube/testing,minicube-s3/testing,minicube-tiff/testing";
     let arguments = ["build", "--workspace", "--bins", "--locked", "--features", features];
     run(cargo().args(arguments), "cargo build")?;
     Ok(target_dir()?.join("debug"))

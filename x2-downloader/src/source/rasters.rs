@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use minicube::{Bounds, plan_hash};
+use minicube_tiff::Header;
 use url::Url;
 
 use super::files::{Folder, Format, says_absent, size_of, want_of};
 use super::sentinel2::Cost;
 use crate::Error;
+use crate::blocks::blocks_under;
 use crate::headers::{Front, Headers};
 use crate::ledger::{Journal, Kept, Part, Row, State, is_safe_name, parts_folder};
 use crate::net::{Http, Stop};
@@ -18,7 +20,6 @@ use crate::plan::{Place, Plan};
 use crate::raster::{Choice, Raster, store};
 use crate::run::Unit;
 use crate::stated::Stated;
-use crate::tiff::{Header, blocks_under};
 
 /// Source of elevation in the ledger.
 const ELEVATION: &str = "dem";

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use minicube::{Outcome, plan_hash, write_atomic};
+use minicube_tiff::{Header, TiffFile, directory};
 
 use super::scenes::Scene;
+use crate::Error;
+use crate::blocks::coalesce;
 use crate::clouds::{ClearSky, all_blocks};
 use crate::headers::{Front, Headers, Remote};
 use crate::ledger::{Head, Journal, Kept, Part, Row, State, parts_folder};
@@ -16,9 +19,6 @@ use crate::net::{Http, Stop};
 use crate::plan::{Network, Plan, Sentinel2Plan, TilePlan};
 use crate::raster::{Choice, MAX_SPAN_BYTES, Raster, Stored, blocking, is_whole_cheaper, store};
 use crate::run::Unit;
-use crate::standing::Standing;
-use crate::tiff::Header;
-use crate::{Error, tiff};
 
 pub(crate) const SOURCE: &str = "s2";
 const CLASSES: &str = "scl";
@@ -185,7 +185,7 @@ impl<'a> Place<'a> {
         };
         let (path, cells, rule) = (stored.path.clone(), self.tile.cells.clone(), rule.clone());
         let read =
-            blocking(move || Standing::open(&path).map(|scl| ClearSky::read(&scl, &cells, &rule))).await;
+            blocking(move || TiffFile::open(&path).map(|scl| ClearSky::read(&scl, &cells, &rule))).await;
         let sky = match read {
             Ok(Some(Ok(Some(sky)))) => Some(sky),
             Ok(other) => {
@@ -245,13 +245,13 @@ impl Cost {
     pub(crate) fn of_blocks(remote: &Remote, blocks: &BTreeSet<usize>, settings: &Network) -> Cost {
         let header = &remote.header;
         let spans =
-            tiff::coalesce(header, blocks, &Default::default(), settings.coalesce_gap_bytes, MAX_SPAN_BYTES);
+            coalesce(header, blocks, &Default::default(), settings.coalesce_gap_bytes, MAX_SPAN_BYTES);
         let total = remote.told.total;
         let parts: u64 = spans.iter().map(|span| span.bytes.end - span.bytes.start).sum();
         let stored: u64 = blocks.iter().filter_map(|&block| header.span(block)).map(|(_, len)| len).sum();
-        let directory = tiff::directory(header, &header.offsets, &header.counts).len() as u64;
+        let prefix = directory(header, &header.offsets, &header.counts).len() as u64;
         // Blocks within the first bytes come with them.
-        let front = settings.header_bytes.max(directory).min(total.unwrap_or(u64::MAX));
+        let front = settings.header_bytes.max(prefix).min(total.unwrap_or(u64::MAX));
         let again = spans.iter().filter(|span| span.bytes.end > front).count();
         let in_front: u64 = spans
             .iter()
@@ -263,7 +263,7 @@ impl Cost {
             blocks: blocks.len(),
             requests: 1 + if whole { 1 } else { again },
             bytes: front + if whole { total.unwrap_or(parts) } else { parts - in_front },
-            disk: directory + stored,
+            disk: prefix + stored,
             whole_files: usize::from(whole),
         }
     }

@@ -3,26 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use super::Header;
-use super::header::{STRIP_COUNTS, STRIP_OFFSETS, SUB_IFDS, TILE_COUNTS, TILE_OFFSETS, Tag, kind_size};
+use crate::Header;
+use crate::header::{STRIP_COUNTS, STRIP_OFFSETS, SUB_IFDS, TILE_COUNTS, TILE_OFFSETS, Tag, kind_size};
 
 const LONG: u16 = 4;
 const LONG8: u16 = 16;
 
 /// Where everything stands in a sparse file.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// File header and directory: the bytes before the first block.
-    pub(crate) prefix: Vec<u8>,
+    pub prefix: Vec<u8>,
     /// Offset and length of each kept block.
-    pub(crate) places: BTreeMap<usize, (u64, u64)>,
+    pub places: BTreeMap<usize, (u64, u64)>,
     /// Length of the file.
-    pub(crate) len: u64,
+    pub len: u64,
 }
 
 /// Lays out a file with the tags of `header` and the blocks of `kept` (block and packed length) in row-major order;
 /// all other blocks have offset 0 and length 0.
-pub(crate) fn layout(header: &Header, kept: &BTreeMap<usize, u64>) -> Layout {
+#[must_use]
+pub fn layout(header: &Header, kept: &BTreeMap<usize, u64>) -> Layout {
     let blocks = header.offsets.len();
     let mut at = directory(header, &vec![0; blocks], &vec![0; blocks]).len() as u64;
     let mut places = BTreeMap::new();
@@ -38,7 +39,8 @@ pub(crate) fn layout(header: &Header, kept: &BTreeMap<usize, u64>) -> Layout {
 }
 
 /// A file header and directory with the tags of `header` and these places of blocks, and nothing behind it.
-pub(crate) fn directory(header: &Header, offsets: &[u64], counts: &[u64]) -> Vec<u8> {
+#[must_use]
+pub fn directory(header: &Header, offsets: &[u64], counts: &[u64]) -> Vec<u8> {
     let word = if header.big_tiff { LONG8 } else { LONG };
     let ids = if header.strips { [STRIP_OFFSETS, STRIP_COUNTS] } else { [TILE_OFFSETS, TILE_COUNTS] };
     let own = header.tags.iter().filter(|tag| !ids.contains(&tag.id) && tag.id != SUB_IFDS);

@@ -33,7 +33,7 @@ const DISTANCE_EXTRA: [u8; 30] =
 
 /// Why a stream could not be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is no sound zlib stream, or its checksum is another.
     Damaged,
     /// It holds more than there is room for.
@@ -41,7 +41,7 @@ pub(super) enum Fault {
 }
 
 /// Tables that are used again for every block.
-pub(super) struct Inflater {
+pub(crate) struct Inflater {
     literals: Box<[u32; 1 << LITERAL_BITS]>,
     deep_literals: Vec<u32>,
     distances: Box<[u32; 1 << DISTANCE_BITS]>,
@@ -49,7 +49,7 @@ pub(super) struct Inflater {
 }
 
 impl Inflater {
-    pub(super) fn new() -> Inflater {
+    pub(crate) fn new() -> Inflater {
         Inflater {
             literals: Box::new([0; 1 << LITERAL_BITS]),
             deep_literals: Vec::new(),
@@ -59,7 +59,7 @@ impl Inflater {
     }
 
     /// Unpacks a whole stream and compares its checksum; how many bytes it held.
-    pub(super) fn whole(&mut self, packed: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+    pub(crate) fn whole(&mut self, packed: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let (len, mut source) = self.run(packed, out)?;
         let mut adler = Adler32::new();
         adler.write(&out[..len]);
@@ -69,7 +69,7 @@ impl Inflater {
     }
 
     /// Unpacks the first bytes of a stream, as many as there is room for; how many there were. Nothing is proved.
-    pub(super) fn front(&mut self, packed: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+    pub(crate) fn front(&mut self, packed: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         match self.run(packed, out) {
             Ok((len, _)) => Ok(len),
             Err(Fault::TooLong) => Ok(out.len()),

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use minicube::Bounds;
-
-use super::Header;
+use minicube_tiff::Header;
 
 /// A request: neighbouring blocks in one byte range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +77,8 @@ pub(crate) fn coalesce(
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::tests::plain_header;
+    use minicube_tiff::plain_header;
+
     use super::*;
 
     #[test]
@@ -98,5 +98,13 @@ mod tests {
         assert_eq!(spans(&[0, 1, 2], &[], 0, 20), [(1000..1020, vec![0, 1]), (1020..1030, vec![2])]);
         assert_eq!(spans(&[0, 1, 2], &[1], 0, 100), [(1000..1010, vec![0]), (1010..1030, vec![1, 2])]);
         assert_eq!(spans(&[0], &[], 0, 5), [(1000..1010, vec![0])], "one block may be longer");
+    }
+
+    #[test]
+    fn a_cell_needs_the_blocks_of_all_planes() {
+        let blocks = (0..12).map(|block| 100 + block).collect();
+        let header = Header { planes: 3, offsets: blocks, counts: vec![1; 12], ..plain_header(32, 16, 8) };
+        let cell = Bounds { x_min: 500.0, y_min: 8850.0, x_max: 600.0, y_max: 9000.0 };
+        assert_eq!(blocks_under(&header, &cell), [0, 4, 8].into());
     }
 }

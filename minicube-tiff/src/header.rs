@@ -12,17 +12,18 @@ const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
 const COMPRESSION: u16 = 259;
-pub(super) const STRIP_OFFSETS: u16 = 273;
+pub(crate) const STRIP_OFFSETS: u16 = 273;
 const SAMPLES: u16 = 277;
 const ROWS_PER_STRIP: u16 = 278;
-pub(super) const STRIP_COUNTS: u16 = 279;
+pub(crate) const STRIP_COUNTS: u16 = 279;
 const PLANAR: u16 = 284;
 const PREDICTOR: u16 = 317;
+const SAMPLE_FORMAT: u16 = 339;
 const TILE_WIDTH: u16 = 322;
 const TILE_HEIGHT: u16 = 323;
-pub(super) const TILE_OFFSETS: u16 = 324;
-pub(super) const TILE_COUNTS: u16 = 325;
-pub(super) const SUB_IFDS: u16 = 330;
+pub(crate) const TILE_OFFSETS: u16 = 324;
+pub(crate) const TILE_COUNTS: u16 = 325;
+pub(crate) const SUB_IFDS: u16 = 330;
 const PIXEL_SCALE: u16 = 33550;
 const TIE_POINTS: u16 = 33922;
 const TRANSFORM: u16 = 34264;
@@ -31,44 +32,64 @@ const NODATA: u16 = 42113;
 
 /// One entry of the directory, its value as stored.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tag {
-    pub(crate) id: u16,
-    pub(crate) kind: u16,
-    pub(crate) count: u64,
-    pub(crate) value: Vec<u8>,
+pub struct Tag {
+    /// What it says.
+    pub id: u16,
+    /// Type of its values.
+    pub kind: u16,
+    /// Number of its values.
+    pub count: u64,
+    /// Its values in the file's byte order.
+    pub value: Vec<u8>,
 }
 
 /// The full-resolution image of a TIFF.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Header {
-    pub(crate) big_endian: bool,
-    pub(crate) big_tiff: bool,
-    pub(crate) tags: Vec<Tag>,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) block_width: usize,
-    pub(crate) block_height: usize,
+pub struct Header {
+    /// Whether numbers are stored with the highest byte first.
+    pub big_endian: bool,
+    /// Whether offsets have 64 bits.
+    pub big_tiff: bool,
+    /// The directory.
+    pub tags: Vec<Tag>,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns of a block.
+    pub block_width: usize,
+    /// Rows of a block.
+    pub block_height: usize,
     /// Bands of a block.
-    pub(crate) samples: usize,
+    pub samples: usize,
     /// Images of one band each behind each other, where bands are in separate planes; else 1.
-    pub(crate) planes: usize,
+    pub planes: usize,
     /// Whether the blocks are strips, of which the last one may be lower.
-    pub(crate) strips: bool,
-    pub(crate) bits: usize,
-    pub(crate) compression: u16,
-    pub(crate) predictor: u16,
+    pub strips: bool,
+    /// Bits of a sample.
+    pub bits: usize,
+    /// Whether samples are unsigned whole numbers.
+    pub unsigned: bool,
+    /// TIFF's number of the packing.
+    pub compression: u16,
+    /// 1 none, 2 differences to the left.
+    pub predictor: u16,
     /// Upper-left corner and pixel size (both positive), CRS units.
-    pub(crate) origin: XY,
-    pub(crate) pixel: XY,
-    pub(crate) epsg: Option<u32>,
-    pub(crate) nodata: Option<f64>,
+    pub origin: XY,
+    /// Width and height of a pixel.
+    pub pixel: XY,
+    /// Reference system.
+    pub epsg: Option<u32>,
+    /// The number that stands for no data (GDAL's tag).
+    pub nodata: Option<f64>,
     /// By block, row-major, plane after plane; 0 where the block is absent.
-    pub(crate) offsets: Vec<u64>,
-    pub(crate) counts: Vec<u64>,
+    pub offsets: Vec<u64>,
+    /// Packed lengths of the blocks.
+    pub counts: Vec<u64>,
 }
 
 /// Whether a file is JPEG 2000, by its first bytes.
-pub(crate) fn is_jpeg2000(prefix: &[u8]) -> bool {
+pub fn is_jpeg2000(prefix: &[u8]) -> bool {
     const BOX: &[u8] = b"\x00\x00\x00\x0cjP  \r\n\x87\n";
     const CODESTREAM: &[u8] = b"\xff\x4f\xff\x51";
     prefix.starts_with(BOX) || prefix.starts_with(CODESTREAM)
@@ -76,7 +97,7 @@ pub(crate) fn is_jpeg2000(prefix: &[u8]) -> bool {
 
 /// What the given first bytes were enough for.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// The whole directory.
     Header(Box<Header>),
     /// The file must be read at least up to this byte.
@@ -84,26 +105,30 @@ pub(crate) enum Parsed {
 }
 
 impl Header {
-    pub(crate) fn blocks_across(&self) -> usize {
+    /// Blocks side by side.
+    #[must_use]
+    pub fn blocks_across(&self) -> usize {
         self.width.div_ceil(self.block_width)
     }
 
-    pub(crate) fn blocks_down(&self) -> usize {
+    /// Blocks above each other.
+    #[must_use]
+    pub fn blocks_down(&self) -> usize {
         self.height.div_ceil(self.block_height)
     }
 
     /// Blocks of one plane.
-    pub(crate) fn blocks_a_plane(&self) -> usize {
+    pub fn blocks_a_plane(&self) -> usize {
         self.blocks_across() * self.blocks_down()
     }
 
     /// Size of a block when unpacked, bytes.
-    pub(crate) fn block_bytes(&self, block: usize) -> usize {
+    pub fn block_bytes(&self, block: usize) -> usize {
         self.block_rows(block) * self.row_bytes()
     }
 
     /// Size of a row of a block when unpacked, bytes.
-    pub(crate) fn row_bytes(&self) -> usize {
+    pub fn row_bytes(&self) -> usize {
         self.block_width * self.samples * self.bits / 8
     }
 
@@ -113,19 +138,19 @@ impl Header {
     }
 
     /// Row and column of a block; the rows of further planes follow those of the first.
-    pub(crate) fn place(&self, block: usize) -> (usize, usize) {
+    pub fn place(&self, block: usize) -> (usize, usize) {
         (block / self.blocks_across(), block % self.blocks_across())
     }
 
     /// The block at a row and column, if there is one.
-    pub(crate) fn block_at(&self, row: i32, col: i32) -> Option<usize> {
+    pub fn block_at(&self, row: i32, col: i32) -> Option<usize> {
         let (row, col) = (usize::try_from(row).ok()?, usize::try_from(col).ok()?);
         let block = row * self.blocks_across() + col;
         (col < self.blocks_across() && block < self.offsets.len()).then_some(block)
     }
 
     /// Where a block lies in the file, if it is there.
-    pub(crate) fn span(&self, block: usize) -> Option<(u64, u64)> {
+    pub fn span(&self, block: usize) -> Option<(u64, u64)> {
         (self.offsets[block] > 0 && self.counts[block] > 0).then(|| (self.offsets[block], self.counts[block]))
     }
 }
@@ -134,7 +159,7 @@ impl Header {
 ///
 /// # Errors
 /// A reason where the file is no tiled, north-up TIFF, or its numbers cannot be true.
-pub(crate) fn parse(prefix: &[u8]) -> Result<Parsed, String> {
+pub fn parse(prefix: &[u8]) -> Result<Parsed, String> {
     match Reader::open(prefix).and_then(|(reader, at)| read_header(&reader, at)) {
         Ok(header) => Ok(Parsed::Header(Box::new(header))),
         Err(Stop::Need(end)) => Ok(Parsed::NeedUpTo(end)),
@@ -234,7 +259,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Size of a value of a TIFF field type, bytes.
-pub(super) fn kind_size(kind: u16) -> u64 {
+pub(crate) fn kind_size(kind: u16) -> u64 {
     match kind {
         3 | 8 => 2,
         4 | 9 | 11 | 13 => 4,
@@ -322,6 +347,7 @@ fn read_header(reader: &Reader<'_>, at: u64) -> Result<Header, Stop> {
         planes,
         strips,
         bits: bits.first().copied().unwrap_or(1) as usize,
+        unsigned: uints(SAMPLE_FORMAT).iter().all(|&format| format == 1),
         compression: first(COMPRESSION, 1) as u16,
         predictor: first(PREDICTOR, 1) as u16,
         origin,
@@ -351,53 +377,56 @@ fn georeference(scale: &[f64], tie: &[f64], matrix: &[f64], point: bool) -> Resu
     if sound { Ok((origin, pixel)) } else { bad("no north-up georeferencing") }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::directory;
-    use super::*;
-
-    /// An image of `size` × `size` pixels of two bytes in blocks of `block` pixels, or strips of `block` rows.
-    pub(crate) fn plain_header(size: usize, block: usize, bits: usize) -> Header {
-        let across = size.div_ceil(block);
-        let tag = |id: u16, value: u16| Tag { id, kind: 3, count: 1, value: value.to_le_bytes().to_vec() };
-        let doubles = |id: u16, values: &[f64]| Tag {
-            id,
-            kind: 12,
-            count: values.len() as u64,
-            value: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        };
-        let tags = vec![
-            tag(WIDTH, size as u16),
-            tag(HEIGHT, size as u16),
-            tag(BITS, bits as u16),
-            tag(COMPRESSION, 1),
-            tag(TILE_WIDTH, block as u16),
-            tag(TILE_HEIGHT, block as u16),
-            doubles(PIXEL_SCALE, &[10.0, 10.0, 0.0]),
-            doubles(TIE_POINTS, &[0.0, 0.0, 0.0, 500.0, 9000.0, 0.0]),
-        ];
-        Header {
-            big_endian: false,
-            big_tiff: false,
-            tags,
-            width: size,
-            height: size,
-            block_width: block,
-            block_height: block,
-            samples: 1,
-            planes: 1,
-            strips: false,
-            bits,
-            compression: 1,
-            predictor: 1,
-            origin: XY { x: 500.0, y: 9000.0 },
-            pixel: XY { x: 10.0, y: 10.0 },
-            epsg: None,
-            nodata: None,
-            offsets: (0..across * across).map(|block| 1000 + 10 * block as u64).collect(),
-            counts: vec![10; across * across],
-        }
+#[cfg(any(test, feature = "testing"))]
+/// An image of `size` × `size` pixels of two bytes in blocks of `block` pixels, or strips of `block` rows.
+#[must_use]
+pub fn plain_header(size: usize, block: usize, bits: usize) -> Header {
+    let across = size.div_ceil(block);
+    let tag = |id: u16, value: u16| Tag { id, kind: 3, count: 1, value: value.to_le_bytes().to_vec() };
+    let doubles = |id: u16, values: &[f64]| Tag {
+        id,
+        kind: 12,
+        count: values.len() as u64,
+        value: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    let tags = vec![
+        tag(WIDTH, size as u16),
+        tag(HEIGHT, size as u16),
+        tag(BITS, bits as u16),
+        tag(COMPRESSION, 1),
+        tag(TILE_WIDTH, block as u16),
+        tag(TILE_HEIGHT, block as u16),
+        doubles(PIXEL_SCALE, &[10.0, 10.0, 0.0]),
+        doubles(TIE_POINTS, &[0.0, 0.0, 0.0, 500.0, 9000.0, 0.0]),
+    ];
+    Header {
+        big_endian: false,
+        big_tiff: false,
+        tags,
+        width: size,
+        height: size,
+        block_width: block,
+        block_height: block,
+        samples: 1,
+        planes: 1,
+        strips: false,
+        bits,
+        unsigned: true,
+        compression: 1,
+        predictor: 1,
+        origin: XY { x: 500.0, y: 9000.0 },
+        pixel: XY { x: 10.0, y: 10.0 },
+        epsg: None,
+        nodata: None,
+        offsets: (0..across * across).map(|block| 1000 + 10 * block as u64).collect(),
+        counts: vec![10; across * across],
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
 
     fn read(bytes: &[u8]) -> Header {
         match parse(bytes).unwrap() {
@@ -442,8 +471,6 @@ pub(super) mod tests {
         let found = read(&with(&header, &[(SAMPLES, 3), (PLANAR, 2)]));
         assert_eq!((found.planes, found.samples, found.blocks_a_plane()), (3, 1, 4));
         assert_eq!((found.block_bytes(11), found.place(5), found.block_at(2, 1)), (256, (2, 1), Some(5)));
-        let cell = minicube::Bounds { x_min: 500.0, y_min: 8850.0, x_max: 600.0, y_max: 9000.0 };
-        assert_eq!(super::super::blocks_under(&found, &cell), [0, 4, 8].into());
         assert_eq!(found.block_at(6, 0), None);
     }
 

@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use weezl::{BitOrder, LzwStatus};
 
-use super::Header;
-use super::inflate::{Fault, Inflater};
+use crate::Header;
+use crate::inflate::{Fault, Inflater};
 
 const NONE: u16 = 1;
 const LZW: u16 = 5;
@@ -22,7 +22,7 @@ const ZSTD: u16 = 50000;
 ///
 /// # Errors
 /// A reason, expected and found.
-pub(crate) fn check_block(header: &Header, block: usize, packed: &[u8]) -> Result<(), String> {
+pub fn check_block(header: &Header, block: usize, packed: &[u8]) -> Result<(), String> {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
@@ -36,7 +36,8 @@ pub(crate) fn check_block(header: &Header, block: usize, packed: &[u8]) -> Resul
 }
 
 /// Whether a damaged block is told from a whole one.
-pub(crate) fn is_readable(header: &Header) -> bool {
+#[must_use]
+pub fn is_readable(header: &Header) -> bool {
     [NONE, LZW, DEFLATE, OLD_DEFLATE, ZSTD].contains(&header.compression)
 }
 
@@ -45,14 +46,24 @@ pub(crate) fn is_readable(header: &Header) -> bool {
 ///
 /// # Errors
 /// A reason where the block is damaged.
-pub(crate) fn decode_block(header: &Header, block: usize, packed: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let mut pixels = vec![0; header.block_bytes(block)];
+pub fn decode_block(header: &Header, block: usize, packed: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if !is_decodable(header) {
         return Ok(None);
     }
-    unpack(header.compression, packed, &mut pixels)?;
-    undo_predictor(header, &mut pixels);
+    let mut pixels = Vec::new();
+    decode_into(header, block, packed, &mut pixels)?;
     Ok(Some(pixels))
+}
+
+/// As [`decode_block`], into memory that is used again, for a header that [`is_decodable`].
+///
+/// # Errors
+/// A reason where the block is damaged.
+pub fn decode_into(header: &Header, block: usize, packed: &[u8], pixels: &mut Vec<u8>) -> Result<(), String> {
+    pixels.resize(header.block_bytes(block), 0);
+    unpack(header.compression, packed, pixels)?;
+    undo_predictor(header, pixels);
+    Ok(())
 }
 
 /// As [`decode_block`], the first `rows` rows only. The block must have been proved when it was stored: what is not
@@ -60,7 +71,7 @@ pub(crate) fn decode_block(header: &Header, block: usize, packed: &[u8]) -> Resu
 ///
 /// # Errors
 /// A reason where the block is damaged before it got that far.
-pub(crate) fn decode_rows(
+pub fn decode_rows(
     header: &Header,
     block: usize,
     packed: &[u8],
@@ -77,8 +88,11 @@ pub(crate) fn decode_rows(
     Ok(Some(pixels))
 }
 
-fn is_decodable(header: &Header) -> bool {
-    is_readable(header) && (header.predictor == 1 || (header.predictor == 2 && header.bits <= 16))
+/// Whether the pixels of a file's blocks are read here.
+#[must_use]
+pub fn is_decodable(header: &Header) -> bool {
+    is_readable(header)
+        && (header.predictor == 1 || (header.predictor == 2 && [8, 16].contains(&header.bits)))
 }
 
 fn undo_predictor(header: &Header, pixels: &mut [u8]) {
@@ -96,7 +110,8 @@ fn undo_predictor(header: &Header, pixels: &mut [u8]) {
 
 /// A block of zeros as the file packs it: what stands for a block that the remote file leaves out because it is all
 /// nodata. `None` where nodata is not 0 or the compression is not known here.
-pub(crate) fn empty_block(header: &Header, block: usize) -> Option<Vec<u8>> {
+#[must_use]
+pub fn empty_block(header: &Header, block: usize) -> Option<Vec<u8>> {
     if header.nodata.unwrap_or(0.0) != 0.0 {
         return None;
     }
@@ -195,8 +210,8 @@ fn undo_words(
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::tests::plain_header;
     use super::*;
+    use crate::plain_header;
 
     fn packed(compression: u16, pixels: &[u8]) -> Vec<u8> {
         match compression {
