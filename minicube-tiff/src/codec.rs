@@ -182,6 +182,15 @@ fn unpack_lzw(packed: &[u8], pixels: &mut [u8]) -> Result<usize, String> {
 
 /// Each sample is stored as its difference to the same band of the pixel on the left.
 fn undo_bytes(row: &mut [u8], samples: usize) {
+    if samples == 1 {
+        // The sum stays in a register.
+        let mut sum = 0_u8;
+        for byte in row {
+            sum = sum.wrapping_add(*byte);
+            *byte = sum;
+        }
+        return;
+    }
     for i in samples..row.len() {
         row[i] = row[i].wrapping_add(row[i - samples]);
     }
