@@ -134,7 +134,9 @@ mod tests {
 
     /// Numbers with a slope and noise; 60 rows and 75 columns, so that no block ends with the raster.
     fn pixels<T>(of: fn(u32) -> T) -> Vec<T> {
-        (0..60 * 75).map(|i: u32| of(i / 75 * 7 + i % 75 * 3 + i.wrapping_mul(2_654_435_761) >> 27)).collect()
+        (0..60 * 75)
+            .map(|i: u32| of(i / 75 * 7 + i % 75 * 3 + (i.wrapping_mul(2_654_435_761) >> 27)))
+            .collect()
     }
 
     fn write<T: Sample>(path: &Path, options: &[&str], pixels: Vec<T>, sparse: bool) {
@@ -170,7 +172,7 @@ mod tests {
             assert_eq!(found.as_slice().unwrap(), expected.data(), "{options:?} {rows:?} {cols:?}");
         }
         let absent = ours.absent(&(0..60), &(0..75));
-        assert_eq!(absent.iter().all(|&(row, _)| row >= 2), true, "{absent:?}");
+        assert!(absent.iter().all(|&(row, _)| row >= 2), "{absent:?}");
         assert_eq!(absent.is_empty(), !sparse, "{options:?}");
     }
 
