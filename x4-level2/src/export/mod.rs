@@ -68,7 +68,7 @@ pub fn export(project: &Project, export: &Export, ctx: &Ctx) -> Result<Finish, F
     let progress = ctx.progress(export.layout.name(), stores.len() as u64);
     let mut written = 0;
     for (index, (split, path)) in stores.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
-        progress.set_message(&format!("{split} {}", index + 1));
+        progress.set_message(format!("{split} {}", index + 1));
         let clock = Instant::now();
         let done = export_store(path, *split, export.layout, &folder.join(split.name()))?;
         let name = format!("{split}/{}", path.file_stem().unwrap_or_default().to_string_lossy());
