@@ -3,11 +3,12 @@
 use minicube::report::{Frame, LinePlot, Ramp, Report, Series, Style, bars, lines, ramp_legend};
 use minicube::run::{Failure, Finish};
 use minicube::{Cube, is_sealed, plan_hash};
-use ndarray::{Array3, Array4, Axis, Ix3, Slice};
+use ndarray::{Array3, Array4, Axis, Slice};
 
 use crate::data::DataSpec;
 use crate::data::dataset::Dataset;
 use crate::error::Error;
+use crate::forecast_store::layer;
 use crate::plan::{ModelPlan, Plan};
 use crate::report::{COLUMNS, COLUMNS_TEXT, row};
 use crate::run::Scores;
@@ -215,24 +216,6 @@ fn frames(cube: &Cube, prefix: &str, sample: usize, model: &ModelPlan) -> Result
         path: cube.path().to_owned(),
         variable: "kndvi, ndvi, or red and nir".into(),
         found: dynamic.join(", "),
-    })
-}
-
-/// `[time, y, x]` of one sample; a layer without time has one step.
-fn layer(cube: &Cube, variable: &str, sample: usize) -> Result<Array3<f32>, Error> {
-    let mut size = cube.shape(variable)?;
-    let mut start = vec![0; size.len()];
-    (start[0], size[0]) = (sample as u64, 1);
-    let array = cube.read_f32(variable, &start, &size)?;
-    let array = if array.ndim() == 4 { array.index_axis_move(Axis(0), 0) } else { array };
-    let found = format!("{:?}", array.shape());
-    array.into_dimensionality::<Ix3>().map_err(|_| {
-        Error::Files(minicube::Error::Shape {
-            path: cube.path().to_owned(),
-            variable: variable.to_owned(),
-            expected: "[sample, time, y, x] or [sample, y, x]".into(),
-            found,
-        })
     })
 }
 

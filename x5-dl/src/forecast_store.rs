@@ -5,7 +5,7 @@ use std::path::Path;
 use minicube::{
     CF_DAY_UNITS, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, Epsg, Split, VarSpec, add_crs,
 };
-use ndarray::{Array2, Array5, ArrayD, Axis, Slice};
+use ndarray::{Array2, Array3, Array5, ArrayD, Axis, Ix3, Slice};
 use serde_json::Value;
 
 use crate::data::Batch;
@@ -128,6 +128,24 @@ impl ForecastStore {
         self.writer.write(name, &[0, 0], array.into_dyn().view())?;
         Ok(())
     }
+}
+
+/// `[time, y, x]` of one sample; a layer without time has one step.
+pub(crate) fn layer(cube: &Cube, variable: &str, sample: usize) -> Result<Array3<f32>, Error> {
+    let mut size = cube.shape(variable)?;
+    let mut start = vec![0; size.len()];
+    (start[0], size[0]) = (sample as u64, 1);
+    let array = cube.read_f32(variable, &start, &size)?;
+    let array = if array.ndim() == 4 { array.index_axis_move(Axis(0), 0) } else { array };
+    let found = format!("{:?}", array.shape());
+    array.into_dimensionality::<Ix3>().map_err(|_| {
+        Error::Files(minicube::Error::Shape {
+            path: cube.path().to_owned(),
+            variable: variable.to_owned(),
+            expected: "[sample, time, y, x] or [sample, y, x]".into(),
+            found,
+        })
+    })
 }
 
 /// A row of a two-dimensional variable from column `from` on, or one value of a one-dimensional one.

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use minicube::Cube;
 use minicube::report::{LinePlot, Ramp, Report, Series, Style, bars, lines, strip};
-use ndarray::{Array3, ArrayView2, Axis, Ix3, s};
+use ndarray::{Array3, ArrayView2, Axis, s};
 
 use crate::error::Error;
+use crate::forecast_store::layer;
 use crate::forecaster::ModelFile;
 use crate::harness::checkpoint::Metric;
 use crate::score::summary::Score;
@@ -166,8 +167,8 @@ fn examples(mut page: Report, folder: &Path, file: &ModelFile) -> Result<Report,
     // The last channel: kNDVI itself, or the near infrared.
     let Some(channel) = file.data.dynamic.last() else { return Ok(page) };
     for (k, id) in ids.iter().enumerate().take(STRIPS) {
-        let truth = frames(&cube, &format!("truth_{channel}"), k)?;
-        let forecast = frames(&cube, channel, k)?;
+        let truth = layer(&cube, &format!("truth_{channel}"), k)?;
+        let forecast = layer(&cube, channel, k)?;
         let every = truth.len_of(Axis(0)).div_ceil(FRAMES).max(1);
         let pick = |a: &Array3<f32>| a.slice(s![..;every, .., ..]).to_owned();
         let (truth_part, forecast_part) = (pick(&truth), pick(&forecast));
@@ -213,22 +214,6 @@ fn curve(
         series: vec![series("truth", truth), series("forecast", forecast)],
         x_is_date: true,
     }))
-}
-
-fn frames(cube: &Cube, variable: &str, k: usize) -> Result<Array3<f32>, Error> {
-    let mut shape = cube.shape(variable)?;
-    let mut start = vec![0; shape.len()];
-    (start[0], shape[0]) = (k as u64, 1);
-    let found = format!("{shape:?}");
-    let array = cube.read_f32(variable, &start, &shape)?.index_axis_move(Axis(0), 0);
-    array.into_dimensionality::<Ix3>().map_err(|_| {
-        Error::Files(minicube::Error::Shape {
-            path: cube.path().to_owned(),
-            variable: variable.to_owned(),
-            expected: "[sample, time, y, x]".into(),
-            found,
-        })
-    })
 }
 
 /// The 2nd and 98th percentile of the finite values.

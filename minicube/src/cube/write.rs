@@ -190,6 +190,11 @@ impl CubeWriter {
         }
         sync_all(&self.partial)?;
         if self.path.exists() {
+            // The root's metadata first: killed half-way, what is left must not be taken for a sealed store.
+            let root = self.path.join("zarr.json");
+            if root.exists() {
+                fs::remove_file(&root).map_err(Error::io(&root, "remove"))?;
+            }
             fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;
         }
         fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path, "rename"))?;

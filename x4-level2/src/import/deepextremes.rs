@@ -12,9 +12,8 @@ use rayon::prelude::*;
 use serde_json::{Map, json};
 
 use super::files::sizes;
-use super::greenearthnet::CLEAR;
 use super::zarr_v2::ForeignZarr;
-use super::{BANDS, ImportCube, Imported, centre, unfilled, weather_attrs};
+use super::{BANDS, CLEAR, ImportCube, Imported, centre, unfilled, weather_attrs};
 use crate::settings::Settings;
 use crate::starts::draw_starts;
 use crate::store::{Sample, StaticVar, WeatherVar};

@@ -10,7 +10,7 @@ use netcdf::AttributeValue;
 use serde_json::{Map, json};
 
 use super::files::sizes;
-use super::{BANDS, ImportCube, Imported, centre, pixel_centres, unfilled, weather_attrs};
+use super::{BANDS, CLEAR, ImportCube, Imported, centre, pixel_centres, unfilled, weather_attrs};
 use crate::store::{Sample, StaticVar, WeatherVar};
 use crate::utm::{to_utm, zone_of};
 use crate::weather::{STATISTICS, step_statistics};
@@ -21,9 +21,6 @@ const SOURCES: [&str; 4] = ["s2_B02", "s2_B03", "s2_B04", "s2_B8A"];
 
 /// Cloud masks, the newer first; 0 = clear.
 const MASKS: [&str; 2] = ["s2_dlmask", "s2_mask"];
-
-/// Scene classes that count as clear beside a clear cloud mask.
-pub(super) const CLEAR: [u8; 6] = [1, 2, 4, 5, 6, 7];
 
 /// Elevation models, the best first.
 const ELEVATIONS: [&str; 3] = ["cop_dem", "nasa_dem", "alos_dem"];

@@ -29,6 +29,9 @@ use crate::{Error, Filled, NONE_FOLLOWS};
 /// The bands of all datasets, in the order of [`Imported::frames`].
 const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
 
+/// Scene classes that count as clear beside a clear cloud mask.
+const CLEAR: [u8; 6] = [1, 2, 4, 5, 6, 7];
+
 /// One cube of a public dataset, decoded.
 struct Imported {
     sample: Sample,
