@@ -111,12 +111,13 @@ pub fn sha256_store(path: &Path) -> Result<String, Error> {
     Ok(hash_names(&hashes))
 }
 
-/// Hashes of all files below a folder, by relative path.
+/// Hashes of all files below a folder, by relative path. Notes of ours (`.plan`, …) are no part of a store.
 pub(crate) fn hash_files(folder: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut files = Vec::new();
     list_files(folder, &mut files)?;
     let name = |file: &Path| file.strip_prefix(folder).unwrap_or(file).to_string_lossy().replace('\\', "/");
-    files.iter().map(|file| Ok((name(file), sha256_file(file)?))).collect()
+    let named = files.iter().map(|file| (name(file), file)).filter(|(name, _)| !name.starts_with('.'));
+    named.map(|(name, file)| Ok((name, sha256_file(file)?))).collect()
 }
 
 /// SHA-256 over names and hashes, in the order of the names.

@@ -22,8 +22,8 @@ pub use bands::{SENTINEL2_NAMES, esa_name};
 pub use cf_time::{day_of_second, decode_times};
 pub use chrono::NaiveDate;
 pub use cube::{
-    CHUNK_DATES, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, VarSpec, Violation, add_crs, check,
-    check_files, content_hash, is_sealed, remove_uploaded,
+    CHUNK_DATES, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, OlderStore, VarSpec, Violation,
+    add_crs, check, check_files, content_hash, finish_sealing, is_sealed,
 };
 pub use error::Error;
 pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic};

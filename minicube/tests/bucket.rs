@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use minicube::{
-    Bucket, Cube, CubeSpec, CubeWriter, DType, Error, ObjectInfo, Part, VarSpec, file_exists, is_sealed,
-    list_stores, open_buckets_with, read_file, remove_uploaded, sha256_store, stored_bytes, write_atomic,
+    Bucket, Cube, CubeSpec, CubeWriter, DType, Error, ObjectInfo, Part, VarSpec, file_exists, finish_sealing,
+    is_sealed, list_stores, open_buckets_with, read_file, sha256_store, stored_bytes, write_atomic,
 };
 use ndarray::{Array2, ArrayD};
 
@@ -203,9 +203,9 @@ fn an_upload_that_breaks_is_no_store_and_goes_on_where_it_was() {
         assert!(!partial.exists());
     }
     std::fs::create_dir(&partial).unwrap();
-    remove_uploaded(&dir.path().join("t.zarr"), &partial).unwrap();
+    finish_sealing(&dir.path().join("t.zarr"), &partial).unwrap();
     assert!(partial.exists(), "of a store in a folder nothing is removed");
-    remove_uploaded(url, &partial).unwrap();
+    finish_sealing(url, &partial).unwrap();
     assert!(!partial.exists());
 }
 

@@ -9,10 +9,12 @@ use crate::asset::Stored;
 use crate::baseline::STORED_OFFSET;
 use crate::config::OffsetRule;
 use crate::offset::{DarkLevels, Says, judge};
+use crate::older::Older;
 use crate::plan::{SCL, TilePlan};
 use crate::raster::Raster;
 use crate::resample::{area_average, area_mode};
 use crate::scene::Scene;
+use crate::sources::{Ground, identity};
 
 /// As many cubes, evenly spread over the list, are looked at.
 const CUBES: usize = 4;
@@ -48,16 +50,36 @@ impl OffsetCheck {
     }
 }
 
-/// The tile with every scene checked; by the rule "pixels" a scene whose pixels are sure is stored as they say.
+/// The darkest pixels of a scene, and the ground that they are of.
+pub(crate) struct Darkness {
+    /// See [`sources`](crate::sources).
+    pub source: i64,
+    /// Levels by band.
+    pub levels: DarkLevels,
+}
+
+/// The tile with every scene checked, and what was seen of each; by the rule "pixels" a scene whose pixels are sure is
+/// stored as they say. What an older store has seen of the same ground is not looked at again.
 ///
 /// # Errors
 /// [`Error::Raster`] if a block cannot be decoded.
-pub(crate) fn check_offsets(tile: &TilePlan) -> Result<TilePlan, Error> {
+pub(crate) fn check_offsets(
+    tile: &TilePlan,
+    ground: &Ground,
+    older: Option<&Older>,
+) -> Result<(TilePlan, Vec<Darkness>), Error> {
     let mut tile = tile.clone();
     let bands: Vec<&str> =
         BANDS.into_iter().filter(|band| tile.assets.iter().any(|a| a == band)).take(2).collect();
-    let levels = tile.scenes.par_iter().map(|scene| dark_levels(&tile, scene, &bands));
-    let levels = levels.collect::<Result<Vec<DarkLevels>, Error>>()?;
+    let look = |index: usize, scene: &Scene| {
+        let source = source(&tile, index, &bands, ground);
+        let known = older.and_then(|older| older.dark_levels(&scene.id, source));
+        let levels = known.map_or_else(|| dark_levels(&tile, scene, &bands), Ok)?;
+        Ok(Darkness { source, levels })
+    };
+    let seen = tile.scenes.par_iter().enumerate().map(|(index, scene)| look(index, scene));
+    let seen = seen.collect::<Result<Vec<Darkness>, Error>>()?;
+    let levels: Vec<DarkLevels> = seen.iter().map(|seen| seen.levels.clone()).collect();
     for (scene, says) in tile.scenes.iter_mut().zip(judge(&levels)) {
         let add = match says {
             Says::Plain => STORED_OFFSET,
@@ -72,7 +94,23 @@ pub(crate) fn check_offsets(tile: &TilePlan) -> Result<TilePlan, Error> {
             scene.add = add;
         }
     }
-    Ok(tile)
+    Ok((tile, seen))
+}
+
+/// The cubes whose pixels are looked at.
+fn sample(tile: &TilePlan) -> impl Iterator<Item = usize> + Clone {
+    let (all, count) = (tile.cubes.len(), tile.cubes.len().min(CUBES));
+    (0..count).map(move |i| i * all / count)
+}
+
+/// What the levels of a scene are made of.
+fn source(tile: &TilePlan, scene: usize, bands: &[&str], ground: &Ground) -> i64 {
+    let of_cube = |cube: usize| {
+        let under = |asset: &&str| ground.get(*asset).map(|ids| ids[(scene, cube)]);
+        let assets = std::iter::once(&SCL).chain(bands);
+        (tile.cubes[cube].bounds, assets.map(under).collect::<Vec<_>>())
+    };
+    identity(&(tile.epsg, tile.grid, bands, sample(tile).map(of_cube).collect::<Vec<_>>()))
 }
 
 /// How item and pixels disagree, where the pixels ask for `add`.
@@ -94,8 +132,7 @@ fn dark_levels(tile: &TilePlan, scene: &Scene, bands: &[&str]) -> Result<DarkLev
         return Ok(DarkLevels::of(&classes, &numbers));
     };
     let scl = Raster::open(&scl, Epsg(tile.epsg.0))?;
-    let count = tile.cubes.len().min(CUBES);
-    let sample = (0..count).map(|i| &tile.cubes[i * tile.cubes.len() / count].bounds);
+    let sample = sample(tile).map(|cube| &tile.cubes[cube].bounds);
     for bounds in sample.clone() {
         let (rows, cols) = scl.weights(bounds, tile.grid.size_px);
         let mut out = Array2::zeros(size);

@@ -11,7 +11,9 @@ use crate::asset::Quantity;
 use crate::config::{Classes, OffsetRule, SameDay, Static};
 use crate::daily::Reduce;
 use crate::dark_pixels::OffsetCheck;
+use crate::plan::SCL;
 use crate::same_day::ACQUISITION;
+use crate::sources;
 use crate::statics::StaticsPlan;
 
 /// A daily series from SMAP or ERA5, as it is described in the store.
@@ -35,6 +37,21 @@ pub(crate) struct SeriesLayout<'a> {
     /// Edge of the window of source cells.
     pub window: usize,
 }
+
+/// What variables are made of that are taken over as a whole or not at all; see [`sources`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MadeOf {
+    /// The static layers.
+    pub statics: i64,
+    /// The weather.
+    pub era5: i64,
+}
+
+/// Attribute of the root that has [`MadeOf::statics`].
+pub(crate) const SOURCE_STATIC: &str = "source_static";
+
+/// Attribute of the root that has [`MadeOf::era5`].
+pub(crate) const SOURCE_ERA5: &str = "source_era5";
 
 /// What is known of a store before it is built.
 #[derive(Clone, Debug)]
@@ -63,6 +80,8 @@ pub(crate) struct Layout<'a> {
     pub era5: Option<SeriesLayout<'a>>,
     /// Static layers.
     pub statics: &'a StaticsPlan,
+    /// What the values that do not change with the acquisitions are made of; `None` where a store says nothing of that.
+    pub made_of: Option<MadeOf>,
     /// Item ids with ETags.
     pub source_items: Value,
     /// What was asked for and is not there.
@@ -83,15 +102,27 @@ impl Layout<'_> {
             .attr("gaps", self.gaps.clone())
             .dim("minicube", self.cubes)
             .dim("s2/time", self.frames)
+            .dim("source/time", self.frames)
             .dim("y", self.grid.size_px)
             .dim("x", self.grid.size_px);
+        if let Some(made_of) = self.made_of {
+            spec = spec.attr(SOURCE_STATIC, made_of.statics).attr(SOURCE_ERA5, made_of.era5);
+        }
         let georeference = self.coordinates().into_iter().chain(self.extent());
-        for var in georeference.chain(self.dem_counts()).chain(self.optical()).chain(self.static_layers()) {
+        for var in georeference
+            .chain(self.dem_counts())
+            .chain(self.optical())
+            .chain(self.sources())
+            .chain(self.static_layers())
+        {
             spec = spec.var(var);
         }
         spec = add_crs(spec, self.epsg);
         if let Some(smap) = &self.smap {
             spec = daily_group(spec, "smap", smap, Some(self.cubes));
+            if self.made_of.is_some() {
+                spec = spec.dim("source/day", smap.days).var(source(sources::SMAP_DAYS, &["day"]));
+            }
         }
         if let Some(era5) = &self.era5 {
             spec = daily_group(spec, "era5", era5, None);
@@ -210,6 +241,14 @@ impl Layout<'_> {
         vars
     }
 
+    /// What each frame of each layer is made of, at each cube.
+    fn sources(&self) -> Vec<VarSpec> {
+        let merged = (self.same_day == SameDay::Merge).then_some(ACQUISITION);
+        let layers = std::iter::once(SCL).chain(merged).chain(self.assets.iter().map(String::as_str));
+        let vars = layers.map(|layer| source(&sources::variable(layer), &["minicube", "time"]));
+        vars.filter(|_| self.made_of.is_some()).collect()
+    }
+
     fn scene_var(&self, name: &str, dtype: DType) -> VarSpec {
         let size = self.grid.size_px as u64;
         VarSpec::new(name, &["minicube", "time", "y", "x"], dtype)
@@ -270,6 +309,11 @@ impl Layout<'_> {
             .chain(self.statics.own.iter().map(|own| own.spec(layer)))
             .collect()
     }
+}
+
+fn source(name: &str, dims: &[&str]) -> VarSpec {
+    let what = "what the values are made of: a hash of their files and rules; equal numbers, equal values";
+    VarSpec::new(name, dims, DType::I64).attr("long_name", what)
 }
 
 fn time_axis(group: &str) -> VarSpec {

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
 use minicube::{
     Bounds, CellGrid, Cube, CubeWriter, Epsg, LonLat, NaiveDate, Outcome, SENTINEL2_NAMES, day_of_second,
-    is_sealed, list_stores, partial_path, plan_hash, remove_uploaded, stored_bytes, to_cf_day,
+    finish_sealing, is_sealed, list_stores, partial_path, plan_hash, stored_bytes, to_cf_day,
 };
 use ndarray::{Array1, Array3, Array4, Axis, s};
 use serde::Serialize;
@@ -407,7 +407,7 @@ impl ImportPlan {
             let partial = partial_path(&store_path(&self.folder, &place.tile));
             let hash = self.hash(place);
             if is_sealed(&path, &hash) {
-                remove_uploaded(&path, &partial)?;
+                finish_sealing(&path, &partial)?;
                 run.outcome(Outcome::skipped(&place.tile, "done before"));
             } else {
                 let clock = Instant::now();
@@ -481,6 +481,7 @@ impl ImportPlan {
             smap: None,
             era5: weather.as_ref().map(|w| SeriesLayout { variables: &w.info, days: w.days, window: 1 }),
             statics: &self.statics,
+            made_of: None,
             source_items: json!(items),
             gaps: json!([]),
         };

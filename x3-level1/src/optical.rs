@@ -7,29 +7,44 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::blocks::Sample;
 use crate::config::{Classes, SameDay};
+use crate::older::Older;
 use crate::plan::{SCL, TilePlan};
 use crate::raster::Raster;
 use crate::resample::{AxisWeights, area_average, area_mode, nearest};
 use crate::same_day::{ACQUISITION, clearest};
 use crate::scene::Scene;
+use crate::sources::{self, Ground, of_layer};
+
+/// What the layers of a tile are written with.
+pub(crate) struct Job<'a> {
+    /// The tile, its offsets decided.
+    pub tile: &'a TilePlan,
+    /// What lies under the cubes in its rasters.
+    pub ground: &'a Ground,
+    /// The store that an older plan left.
+    pub older: Option<&'a Older>,
+    /// The store under construction.
+    pub writer: &'a CubeWriter,
+    /// Bytes of decoded pixels that may be held.
+    pub memory: usize,
+    /// Called once a scene and asset.
+    pub progress: &'a (dyn Fn() + Sync),
+}
 
 /// Writes `s2/scl`, `s2/acquisition` (of merged days) and `s2/<asset>` of all cubes that are not done yet, part by part:
-/// as many dates as a chunk is long, and as many cubes as `memory` holds (bytes of decoded pixels). So memory does not grow
-/// with the number of dates, and a block is decoded once as long as the tile's cubes fit.
+/// as many dates as a chunk is long, and as many cubes as the memory holds. So memory does not grow with the number of
+/// dates, and a block is decoded once as long as the tile's cubes fit. What an older store has is taken from there. Gives
+/// how many frames of cubes, of the scene classification, it had.
 ///
 /// # Errors
 /// [`Error::Raster`] if a block cannot be decoded, [`Error::Minicube`] if the store cannot be written.
-pub(crate) fn write(
-    tile: &TilePlan,
-    writer: &CubeWriter,
-    memory: usize,
-    progress: &(dyn Fn() + Sync),
-) -> Result<(), Error> {
-    write_layer(tile, writer, SCL, memory, progress, |scenes, cubes, frame| {
+pub(crate) fn write(job: &Job<'_>) -> Result<usize, Error> {
+    let tile = job.tile;
+    let known = write_layer(job, SCL, |scenes, cubes, frame| {
         read_frame(tile, scenes, SCL, cubes, frame, &classes(tile))
     })?;
     if tile.same_day == SameDay::Merge {
-        write_layer(tile, writer, ACQUISITION, memory, progress, |scenes, cubes, mut frame| {
+        write_layer(job, ACQUISITION, |scenes, cubes, mut frame| {
             frame.assign(&chosen(tile, scenes, cubes)?);
             Ok(())
         })?;
@@ -42,11 +57,11 @@ pub(crate) fn write(
                        out: ArrayViewMut2<'_, u16>| {
             area_average(source, rows, cols, nodata, scene.stored(asset), out);
         };
-        write_layer(tile, writer, asset, memory, progress, |scenes, cubes, frame| {
+        write_layer(job, asset, |scenes, cubes, frame| {
             read_frame(tile, scenes, asset, cubes, frame, &average)
         })?;
     }
-    Ok(())
+    Ok(known)
 }
 
 /// How classes are resampled.
@@ -73,35 +88,51 @@ impl<T, F> Resample<T> for F where
 {
 }
 
-/// Writes one variable; `fill` fills the frame `[cube, y, x]` of some cubes from the acquisitions of the frame.
+/// Writes one variable; `fill` fills the frame `[cube, y, x]` of some cubes from the acquisitions of the frame. Gives how
+/// many frames of cubes an older store had.
 fn write_layer<T: Sample + Default>(
-    tile: &TilePlan,
-    writer: &CubeWriter,
+    job: &Job<'_>,
     layer: &str,
-    memory: usize,
-    progress: &(dyn Fn() + Sync),
     fill: impl Fn(&[Scene], &[usize], ArrayViewMut3<'_, T>) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let name = format!("s2/{layer}");
+) -> Result<usize, Error> {
+    let (tile, writer, name) = (job.tile, job.writer, format!("s2/{layer}"));
+    let made_of = of_layer(tile, layer, job.ground);
+    writer.write(&sources::variable(layer), &[0, 0], made_of.view().into_dyn())?;
+    let known = job.older.and_then(|older| older.layer(layer, &tile.cubes, &made_of));
     let shard = |cube: usize| [cube as u64, 0, 0, 0];
-    let todo: Vec<usize> =
-        (0..tile.cubes.len()).filter(|&cube| !writer.has_shard(&name, &shard(cube))).collect();
-    let (frames, size) = (tile.frames(), tile.grid.size_px);
-    for (part, frames) in frames.chunks(writer.part_len(&name)?).enumerate() {
-        let left: Vec<usize> =
-            todo.iter().copied().filter(|&cube| !writer.has_part(&name, &shard(cube), part)).collect();
+    let todo = remaining((0..tile.cubes.len()).collect(), |cube| {
+        let taken = || known.as_ref().map_or(Ok(false), |known| known.take_shard(writer, cube));
+        Ok(writer.has_shard(&name, &shard(cube)) || taken()?)
+    })?;
+    let (frames, size, part_len) = (tile.frames(), tile.grid.size_px, writer.part_len(&name)?);
+    for (part, frames) in frames.chunks(part_len).enumerate() {
+        let range = part * part_len..part * part_len + frames.len();
+        let left = remaining(todo.clone(), |cube| {
+            let taken = || {
+                known.as_ref().map_or(Ok(false), |known| known.take_part(writer, cube, part, range.clone()))
+            };
+            Ok(writer.has_part(&name, &shard(cube), part) || taken()?)
+        })?;
         if left.is_empty() {
-            frames.iter().cloned().flatten().for_each(|_| progress());
+            frames.iter().cloned().flatten().for_each(|_| (job.progress)());
         }
         let per_cube = frames.len() * size * size * size_of::<T>();
-        for (pass, cubes) in left.chunks((memory / per_cube).max(1)).enumerate() {
+        for (pass, cubes) in left.chunks((job.memory / per_cube).max(1)).enumerate() {
             // [cube, time, y, x]; zero is "no data" in both types.
             let mut buffer = Array4::from_elem((cubes.len(), frames.len(), size, size), T::default());
-            buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(frames).try_for_each(|(frame, scenes)| {
+            let read = |(&cube, into): (&usize, ArrayViewMut3<'_, T>)| match &known {
+                Some(known) => known.read(cube, range.clone(), into),
+                None => Ok(vec![false; frames.len()]),
+            };
+            let have = cubes.par_iter().zip(buffer.axis_iter_mut(Axis(0))).map(read);
+            let have = have.collect::<Result<Vec<Vec<bool>>, Error>>()?;
+            let slots = buffer.axis_iter_mut(Axis(1)).into_par_iter().zip(frames).enumerate();
+            slots.try_for_each(|(index, (frame, scenes))| {
                 if pass == 0 {
-                    scenes.clone().for_each(|_| progress());
+                    scenes.clone().for_each(|_| (job.progress)());
                 }
-                fill(&tile.scenes[scenes.clone()], cubes, frame)
+                let lacking: Vec<usize> = (0..cubes.len()).filter(|&cube| !have[cube][index]).collect();
+                fill_some(&fill, &tile.scenes[scenes.clone()], (cubes, &lacking), frame)
             })?;
             cubes.par_iter().zip(buffer.axis_chunks_iter(Axis(0), 1)).try_for_each(|(&cube, frames)| {
                 writer.write_part(&name, &shard(cube), part, frames.into_dyn())
@@ -109,6 +140,38 @@ fn write_layer<T: Sample + Default>(
         }
     }
     todo.par_iter().try_for_each(|&cube| writer.join_parts(&name, &shard(cube)))?;
+    Ok(known.map_or(0, |known| known.count()))
+}
+
+/// The cubes that are not done.
+fn remaining(
+    cubes: Vec<usize>,
+    is_done: impl Fn(usize) -> Result<bool, Error> + Sync,
+) -> Result<Vec<usize>, Error> {
+    let left = cubes.into_par_iter().map(|cube| Ok((!is_done(cube)?).then_some(cube)));
+    Ok(left.collect::<Result<Vec<Option<usize>>, Error>>()?.into_iter().flatten().collect())
+}
+
+/// Fills those cubes of a frame `[cube, y, x]` that lack it.
+fn fill_some<T: Sample + Default>(
+    fill: &impl Fn(&[Scene], &[usize], ArrayViewMut3<'_, T>) -> Result<(), Error>,
+    scenes: &[Scene],
+    (cubes, lacking): (&[usize], &[usize]),
+    mut frame: ArrayViewMut3<'_, T>,
+) -> Result<(), Error> {
+    if lacking.len() == cubes.len() {
+        return fill(scenes, cubes, frame);
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let (_, rows, cols) = frame.dim();
+    let mut some = Array3::from_elem((lacking.len(), rows, cols), T::default());
+    let wanted: Vec<usize> = lacking.iter().map(|&index| cubes[index]).collect();
+    fill(scenes, &wanted, some.view_mut())?;
+    for (&index, values) in lacking.iter().zip(some.outer_iter()) {
+        frame.index_axis_mut(Axis(0), index).assign(&values);
+    }
     Ok(())
 }
 

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use minicube::run::{Ctx, Failure, Finish, Project, Run, human_bytes};
-use minicube::{Cube, Outcome, is_sealed, list_stores, plan_hash, remove_uploaded, stored_bytes};
+use minicube::{Cube, Outcome, finish_sealing, is_sealed, list_stores, plan_hash, stored_bytes};
 use serde_json::Value;
 
 use crate::Error;
 use crate::baseline::STORED_OFFSET;
-use crate::build::build;
+use crate::build::{Built, build};
 use crate::config::{OffsetRule, SameDay};
 use crate::dark_pixels::{OffsetCheck, disagreement};
 use crate::ledger::Ledger;
+use crate::older::Older;
 use crate::plan::{Plan, TilePlan};
 use crate::report;
 use crate::survey::Gap;
@@ -38,12 +39,14 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
     }
     let (mut stores, mut failures) = (Vec::new(), Vec::new());
     let mut followed = 0;
+    let mut taken_over = Vec::new();
     for (_, cubes) in plan.tiles.iter().enumerate().filter(|(index, _)| ctx.mine(*index)) {
         let (path, partial) = (plan.store(&cubes.tile), plan.partial(&cubes.tile));
         let place = (path.as_path(), partial.as_path());
         match plan.tile(cubes, &ledger).and_then(|tile| build_tile(&tile, place, plan.memory, &ledger, ctx)) {
-            Ok((outcome, gaps)) => {
+            Ok((outcome, gaps, taken)) => {
                 run.outcome(outcome);
+                taken_over.extend(taken.map(|taken| format!("{}: {taken}", cubes.tile)));
                 gaps.iter().for_each(|gap| run.outcome(gap_outcome(&cubes.tile, gap)));
                 let doubts = doubtful(&path)?;
                 if plan.offset == OffsetRule::Pixels {
@@ -61,6 +64,9 @@ pub fn run(plan: &Plan, project: &Project, ctx: &Ctx) -> Result<Finish, Failure>
                 failures.push(error);
             }
         }
+    }
+    if !taken_over.is_empty() {
+        run.note("taken over from older stores", taken_over.join("; "));
     }
     if followed > 0 {
         let note = format!("{followed} acquisitions are stored as their pixels say, against their items");
@@ -80,21 +86,22 @@ fn build_tile(
     memory: usize,
     ledger: &Ledger,
     ctx: &Ctx,
-) -> Result<(Outcome, Vec<Gap>), Error> {
+) -> Result<(Outcome, Vec<Gap>, Option<String>), Error> {
     let hash = plan_hash(tile);
     if is_sealed(path, &hash) {
-        remove_uploaded(path, partial)?;
+        finish_sealing(path, partial)?;
         let gaps = Cube::open(path, "level1")?.attrs().get("gaps").cloned().unwrap_or_default();
         let gaps: Vec<Gap> = serde_json::from_value(gaps).unwrap_or_default();
-        return Ok((Outcome::skipped(&tile.tile, "done before"), gaps));
+        return Ok((Outcome::skipped(&tile.tile, "done before"), gaps, None));
     }
     let clock = Instant::now();
     let layers = tile.assets.len() + 1 + usize::from(tile.same_day == SameDay::Merge);
     let bar = ctx.progress(&tile.tile, (tile.scenes.len() * layers) as u64);
-    let gaps = build(tile, (path, partial), &hash, ledger, memory, &|| bar.inc(1));
+    let built = build(tile, (path, partial), &hash, ledger, memory, &|| bar.inc(1));
     bar.finish();
-    let gaps = gaps?;
-    Ok((Outcome::ok(&tile.tile, clock.elapsed().as_secs_f64(), stored_bytes(path)?), gaps))
+    let Built { gaps, taken, all } = built?;
+    let taken = (taken > 0).then(|| format!("{taken} of {all} frames of cubes"));
+    Ok((Outcome::ok(&tile.tile, clock.elapsed().as_secs_f64(), stored_bytes(path)?), gaps, taken))
 }
 
 fn gap_outcome(tile: &str, gap: &Gap) -> Outcome {
@@ -128,6 +135,15 @@ fn doubt_outcome(tile: &str, doubt: &Doubt) -> Outcome {
     Outcome::failed(unit, format!("{what} (hint: `offset = \"pixels\"` in [level1] follows the pixels)"))
 }
 
+/// What a tile's store lacks, by cubes and acquisitions.
+fn what_is_new(tile: &TilePlan, path: &Path) -> String {
+    let Some(older) = Older::open(path) else { return "to do".to_owned() };
+    let scenes: Vec<&str> = tile.scenes.iter().map(|scene| scene.id.as_str()).collect();
+    let (cubes, shared) = older.shared(&tile.cubes, &scenes);
+    let (cubes, scenes) = (tile.cubes.len() - cubes, scenes.len() - shared);
+    format!("to do: {cubes} new cubes, {scenes} new scenes")
+}
+
 /// A table of what would be done, without doing it.
 ///
 /// # Errors
@@ -148,7 +164,7 @@ pub fn describe(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
             tile.scenes.len(),
             human_bytes(raw),
             human_bytes((pixels * (2 * tile.assets.len() + 1)) as u64),
-            if done { "done" } else { "to do" },
+            if done { "done".to_owned() } else { what_is_new(&tile, &plan.store(&tile.tile)) },
         ));
     }
     let names = |series: Vec<&str>| if series.is_empty() { "none".to_owned() } else { series.join(" ") };

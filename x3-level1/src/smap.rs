@@ -185,9 +185,10 @@ fn span(plan: &SmapPlan, first_day: i32, days: usize) -> impl Iterator<Item = (u
     plan.granules.iter().filter_map(move |(&day, paths)| Some((index(day)?, paths.as_slice())))
 }
 
-/// Daily values `[cube, day, window, window]` of each variable, for `days` CF days from `first_day`. Each granule is
+/// Daily values `[cube, day, window, window]` of each variable, for CF days from `first_day`. Each granule is
 /// opened once, and one window around all cubes is read from it. Days without a granule, granules that lack a variable,
-/// and cells outside the grid are NaN. For an even window the centre is the upper-left one of the middle four cells.
+/// and cells outside the grid are NaN, and so are the days that are not `wanted`. For an even window the centre is the
+/// upper-left one of the middle four cells.
 ///
 /// # Errors
 /// - [`Error::Variable`] for a granule that cannot be read or does not cover a cube,
@@ -196,14 +197,14 @@ pub(crate) fn daily(
     plan: &SmapPlan,
     cubes: &[LonLat],
     first_day: i32,
-    days: usize,
+    wanted: &[bool],
 ) -> Result<Vec<Array4<f32>>, Error> {
-    let size = plan.window;
+    let (size, days) = (plan.window, wanted.len());
     let nan = || Array4::from_elem((cubes.len(), days, size, size), f32::NAN);
     let mut series: Vec<Array4<f32>> = plan.variables.iter().map(|_| nan()).collect();
     // Variables lie on grids of their own, and subsets of a granule may begin elsewhere than those before.
     let mut known: Vec<Option<(Ease2Grid, Cells)>> = plan.variables.iter().map(|_| None).collect();
-    for (index, granules) in span(plan, first_day, days) {
+    for (index, granules) in span(plan, first_day, days).filter(|(index, _)| wanted[*index]) {
         let mut day: Vec<Day> = plan.variables.iter().map(|_| Day::new(cubes.len() * size * size)).collect();
         for path in granules {
             let granule = Granule::open(path)?;

@@ -51,4 +51,18 @@ fn a_level_in_a_bucket_has_the_bytes_of_one_in_a_folder() {
     assert!(code == Some(0) && text.contains("ok   s3://cubes/level1/35KMQ.zarr"), "{text}");
     let (code, text) = act("run", &config, &server);
     assert!(code == Some(0) && text.contains("nothing to do"), "{text}");
+
+    // A layer more: the others are in the bucket already, and stay there.
+    let before = fs::metadata(server.folder("cubes").join("level1/35KMQ.zarr/s2/red/c/0/0/0/0")).unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\n[level1]\nassets = [\"red\", \"nir08\", \"scl\"]\n")).unwrap();
+    let (code, text) = act("run", &config, &server);
+    assert_eq!(code, Some(0), "{text}");
+    let after = fs::metadata(server.folder("cubes").join("level1/35KMQ.zarr/s2/red/c/0/0/0/0")).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap(), "sent again");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("level1 = \"s3://cubes/level1\"\n", "")).unwrap();
+    assert_eq!(act("run", &config, &server).0, Some(0));
+    let grown = sha256_store(&server.folder("cubes").join("level1/35KMQ.zarr")).unwrap();
+    assert_eq!(grown, sha256_store(&store).unwrap());
 }

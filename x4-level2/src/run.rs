@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use minicube::run::{Ctx, Failure, Finish, Run};
-use minicube::{Outcome, Split, file_exists, is_sealed, list_stores, remove_uploaded, stored_bytes};
+use minicube::{Outcome, Split, file_exists, finish_sealing, is_sealed, list_stores, stored_bytes};
 
 use crate::Error;
 use crate::climatology::{class_climatology, climates, write_climatology};
@@ -38,7 +38,7 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
         progress.set_message(unit.name());
         let path = plan.store(unit);
         if is_sealed(&path, &unit.hash(&plan.settings)) {
-            remove_uploaded(&path, &plan.partial(unit))?;
+            finish_sealing(&path, &plan.partial(unit))?;
             run.outcome(Outcome::skipped(unit.name(), "done before"));
             made += 1;
         } else {

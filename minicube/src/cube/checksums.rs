@@ -24,15 +24,13 @@ pub fn check_files(path: &Path) -> Result<Vec<Violation>, Error> {
     if file_exists(&path.join("zarr.json")) && !file_exists(&list) {
         return Ok(vec![violation(CHECKSUMS_FILE, "is missing, so no file can be compared with it")]);
     }
-    let text = String::from_utf8_lossy(&read_file(&list)?).into_owned();
-    let expected: BTreeMap<&str, &str> =
-        text.lines().filter_map(|line| line.split_once("  ")).map(|(hash, name)| (name, hash)).collect();
+    let expected = read_checksums(path)?;
     let found = checksums(path)?;
-    let missing = expected.keys().filter(|name| !found.contains_key(**name));
+    let missing = expected.keys().filter(|name| !found.contains_key(*name));
     let mut violations: Vec<Violation> =
         missing.map(|name| violation(name, "is missing: it would read as fill")).collect();
     for (name, hash) in &found {
-        match expected.get(name.as_str()) {
+        match expected.get(name) {
             None => violations.push(violation(name, "was added after the store was sealed")),
             Some(sealed) if sealed != hash => {
                 violations.push(violation(name, "is not as sealed: its checksum is another"));
@@ -51,6 +49,17 @@ pub fn content_hash(path: &Path) -> Result<String, Error> {
     let list = path.join(CHECKSUMS_FILE);
     let identity = if file_exists(&list) { list } else { path.join("zarr.json") };
     Ok(sha256_bytes(&read_file(&identity)?))
+}
+
+/// SHA-256 of each file as it was sealed, by path inside the store.
+///
+/// # Errors
+/// [`Error::Io`] if there is no list.
+pub(super) fn read_checksums(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let bytes = read_file(&path.join(CHECKSUMS_FILE))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    Ok(lines.map(|(hash, name)| (name.to_owned(), hash.to_owned())).collect())
 }
 
 /// Writes the list of a store that is complete but for it.

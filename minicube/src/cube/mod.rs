@@ -3,6 +3,7 @@
 mod check;
 mod checksums;
 mod codecs;
+mod older;
 mod parts;
 mod read;
 mod remote;
@@ -14,6 +15,7 @@ mod write;
 pub use check::{Violation, check};
 pub use checksums::{check_files, content_hash};
 pub use codecs::{CHUNK_DATES, CHUNK_PX};
+pub use older::OlderStore;
 pub use read::Cube;
 pub use spec::{CubeSpec, DType, Element, VarSpec, add_crs};
-pub use write::{CubeWriter, is_sealed, remove_uploaded};
+pub use write::{CubeWriter, finish_sealing, is_sealed};

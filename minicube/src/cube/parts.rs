@@ -18,7 +18,7 @@ use crate::Error;
 use crate::files::write_renamed;
 
 /// The axis along which parts follow each other.
-const AXIS: usize = 1;
+pub(super) const AXIS: usize = 1;
 
 impl CubeWriter {
     /// Number of parts in a shard of a variable: chunks along its second axis.
@@ -97,10 +97,7 @@ impl CubeWriter {
         let compressors = codecs(spec, &chunk).map_err(|error| zarr_error(self.path(), var, error))?;
         let chunks = compress_chunks(spec, (&unit, &chunk), &compressors, &data)
             .map_err(|error| zarr_error(self.path(), var, error))?;
-        let sizes = chunks.iter().map(|chunk| chunk.as_ref().map_or(ABSENT, |bytes| bytes.len() as u64));
-        let mut file: Vec<u8> = sizes.flat_map(u64::to_le_bytes).collect();
-        chunks.iter().flatten().for_each(|bytes| file.extend_from_slice(bytes));
-        write_renamed(&self.part_path(var, shard, part), &file)
+        write_renamed(&self.part_path(var, shard, part), &part_bytes(&chunks))
     }
 
     /// Joins the parts of a shard to the shard, and removes them.
@@ -134,10 +131,18 @@ impl CubeWriter {
         Ok(((all / parts) as usize, all as usize))
     }
 
-    fn part_path(&self, var: &str, shard: &[u64], part: usize) -> PathBuf {
+    pub(super) fn part_path(&self, var: &str, shard: &[u64], part: usize) -> PathBuf {
         let index: Vec<String> = shard.iter().map(u64::to_string).collect();
         self.parts_folder().join(var).join(format!("{}-{part}", index.join(".")))
     }
+}
+
+/// The bytes of a part.
+pub(super) fn part_bytes(chunks: &[Chunk]) -> Vec<u8> {
+    let sizes = chunks.iter().map(|chunk| chunk.as_ref().map_or(ABSENT, |bytes| bytes.len() as u64));
+    let mut file: Vec<u8> = sizes.flat_map(u64::to_le_bytes).collect();
+    chunks.iter().flatten().for_each(|bytes| file.extend_from_slice(bytes));
+    file
 }
 
 /// The chunks of a part; `None` if it was cut short.

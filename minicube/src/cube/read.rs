@@ -264,6 +264,11 @@ impl Cube {
             .map_err(|error| self.zarr_error(var, error))
     }
 
+    /// The metadata document of a variable; `None` if there is none.
+    pub(super) fn document(&self, var: &str) -> Option<&Value> {
+        self.array_metadata(var).ok()
+    }
+
     fn array_metadata(&self, var: &str) -> Result<&Value, Error> {
         self.metadata.get(var).filter(|m| m["node_type"] == "array").ok_or_else(|| self.missing(var))
     }

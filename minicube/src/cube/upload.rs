@@ -23,9 +23,7 @@ const ROOT: &str = "zarr.json";
 pub(super) fn upload(folder: &Path, url: &Path) -> Result<(), Error> {
     let failed = || Error::io(url, "upload");
     let Some((bucket, prefix)) = object(url).map_err(failed())? else { return Ok(()) };
-    let mut hashes = hash_files(folder)?;
-    // Notes of ours (`.done`, …) are no part of the store.
-    hashes.retain(|name, _| !name.starts_with('.'));
+    let hashes = hash_files(folder)?;
     let there: BTreeMap<String, u64> = bucket.list(&prefix).map_err(failed())?.into_iter().collect();
     let root = join_key(&prefix, ROOT);
     if there.contains_key(&root) {
@@ -71,6 +69,17 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(folder, "remove")(error)),
         _ => Ok(()),
     }
+}
+
+/// Notes that a file of the store under construction is in the bucket already, under the same name.
+///
+/// # Errors
+/// [`Error::Io`] if the note cannot be written.
+pub(super) fn note_sent(folder: &Path, name: &str, hash: &str) -> Result<(), Error> {
+    let journal = folder.join(SENT_FILE);
+    let line = format!("{hash} {name}\n");
+    let file = OpenOptions::new().create(true).append(true).open(&journal);
+    file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::io(&journal, "write"))
 }
 
 /// The hash that each file had when it was sent last.

@@ -19,7 +19,9 @@ use super::codecs::{CODECS, codecs};
 use super::shard::{compress_chunks, shard_bytes, shard_file};
 use super::upload::{remove_folder, upload};
 use super::{Cube, CubeSpec, DType, Element, VarSpec, check};
-use crate::files::{PARTIAL, list_files, partial_path, sha256_bytes, write_atomic, write_renamed};
+use crate::files::{
+    PARTIAL, append_suffix, list_files, partial_path, sha256_bytes, write_atomic, write_renamed,
+};
 use crate::objects::{is_url, read_file};
 use crate::{Error, SCHEMA_VERSION};
 
@@ -48,12 +50,27 @@ pub fn is_sealed(path: &Path, plan_hash: &str) -> bool {
         && attrs["schema_version"] == json!(SCHEMA_VERSION)
 }
 
-/// Removes the folder that a store in a bucket was built in, which a kill at the end of the upload leaves behind.
+/// Removes what a kill at the end of sealing leaves beside, or in, a sealed store: the folder that a store in a bucket was
+/// built in, the notes of one in a folder, and the older store that it replaced.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be removed.
-pub fn remove_uploaded(path: &Path, partial: &Path) -> Result<(), Error> {
-    if is_url(path) { remove_folder(partial) } else { Ok(()) }
+/// [`Error::Io`] if something cannot be removed.
+pub fn finish_sealing(path: &Path, partial: &Path) -> Result<(), Error> {
+    if is_url(path) {
+        return remove_folder(partial);
+    }
+    for file in [DONE_FILE, PLAN_FILE] {
+        let path = path.join(file);
+        if path.exists() {
+            fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        }
+    }
+    remove_folder(&aside(path))
+}
+
+/// Where an older store waits for its removal.
+fn aside(path: &Path) -> PathBuf {
+    append_suffix(path, ".older")
 }
 
 impl CubeWriter {
@@ -182,22 +199,15 @@ impl CubeWriter {
             upload(&self.partial, &self.path)?;
             return Cube::open(&self.path, schema);
         }
-        for file in [DONE_FILE, PLAN_FILE] {
-            let path = self.partial.join(file);
-            if path.exists() {
-                fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
-            }
-        }
         sync_all(&self.partial)?;
         if self.path.exists() {
-            // The root's metadata first: killed half-way, what is left must not be taken for a sealed store.
-            let root = self.path.join("zarr.json");
-            if root.exists() {
-                fs::remove_file(&root).map_err(Error::io(&root, "remove"))?;
-            }
-            fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove"))?;
+            // Whole, under another name: killed here, the next run finds all of its work done and only renames.
+            let aside = aside(&self.path);
+            remove_folder(&aside)?;
+            fs::rename(&self.path, &aside).map_err(Error::io(&self.path, "rename"))?;
         }
         fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path, "rename"))?;
+        finish_sealing(&self.path, &self.partial)?;
         Cube::open(&self.path, schema)
     }
 
@@ -391,7 +401,7 @@ impl CubeWriter {
         self.write_document("", &root)
     }
 
-    fn document(&self, node: &str) -> Result<Value, Error> {
+    pub(super) fn document(&self, node: &str) -> Result<Value, Error> {
         let path = self.partial.join(node).join("zarr.json");
         let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
         serde_json::from_slice(&bytes).map_err(|error| zarr_error(&self.path, node, error))

@@ -48,24 +48,10 @@ pub fn project(dir: &Path, level1: &str) -> PathBuf {
 /// Everything that x1 and x2 would have left in `dir/data`.
 pub fn raw_tree(dir: &Path) {
     let data = dir.join("data");
-    locations(&data);
-    for (index, (day, id, baseline, applied)) in SCENES.iter().enumerate() {
-        let folder = data.join("raw/s2").join(TILE).join(day).join(id);
-        fs::create_dir_all(&folder).unwrap();
-        let datetime = format!("{}-{}-{}T08:11:0{index}Z", &day[..4], &day[4..6], &day[6..]);
-        let item = serde_json::json!({"type": "Feature", "id": id, "properties": {
-            "datetime": datetime, "s2:processing_baseline": baseline, "earthsearch:boa_offset_applied": applied}});
-        fs::write(folder.join("item.json"), item.to_string()).unwrap();
+    locations(&data, 2);
+    for (index, (day, id, baseline, applied)) in SCENES.into_iter().enumerate() {
         // In the last scene the block under the second cube is not there.
-        let sparse = index == 2;
-        for asset in ["blue", "green", "red"] {
-            let values = Array2::from_shape_fn((EDGE, EDGE), |(r, c)| number(index, r, c));
-            raster(&folder.join(format!("{asset}.tif")), &values, 10.0, sparse);
-        }
-        let half = Array2::from_shape_fn((EDGE / 2, EDGE / 2), |(r, c)| number(index, 2 * r, 2 * c));
-        raster(&folder.join("nir08.tif"), &half, 20.0, false);
-        let classes = Array2::from_shape_fn((EDGE / 2, EDGE / 2), |(r, _)| if r < 6 { 4u8 } else { 9 });
-        raster(&folder.join("scl.tif"), &classes, 20.0, false);
+        scene(&data, index, (day, id), (baseline, applied), index == 2);
     }
     ledger(&data.join("raw/ledger.parquet"), "skipped_cloudy");
     smap(&data.join("raw/smap"));
@@ -73,7 +59,32 @@ pub fn raw_tree(dir: &Path) {
     statics(&data.join("raw"));
 }
 
-fn locations(data: &Path) {
+/// A scene with its five rasters. In a sparse one the second block of the 10 m bands is not there.
+pub fn scene(
+    data: &Path,
+    index: usize,
+    (day, id): (&str, &str),
+    (baseline, applied): (&str, bool),
+    sparse: bool,
+) {
+    let folder = data.join("raw/s2").join(TILE).join(day).join(id);
+    fs::create_dir_all(&folder).unwrap();
+    let datetime = format!("{}-{}-{}T08:11:{:02}Z", &day[..4], &day[4..6], &day[6..], index % 60);
+    let item = serde_json::json!({"type": "Feature", "id": id, "properties": {
+        "datetime": datetime, "s2:processing_baseline": baseline, "earthsearch:boa_offset_applied": applied}});
+    fs::write(folder.join("item.json"), item.to_string()).unwrap();
+    for asset in ["blue", "green", "red"] {
+        let values = Array2::from_shape_fn((EDGE, EDGE), |(r, c)| number(index, r, c));
+        raster(&folder.join(format!("{asset}.tif")), &values, 10.0, sparse);
+    }
+    let half = Array2::from_shape_fn((EDGE / 2, EDGE / 2), |(r, c)| number(index, 2 * r, 2 * c));
+    raster(&folder.join("nir08.tif"), &half, 20.0, false);
+    let classes = Array2::from_shape_fn((EDGE / 2, EDGE / 2), |(r, _)| if r < 6 { 4u8 } else { 9 });
+    raster(&folder.join("scl.tif"), &classes, 20.0, false);
+}
+
+/// The table of the first `count` of the two cubes.
+pub fn locations(data: &Path, count: usize) {
     let tile = Tile::from_id(TILE).unwrap();
     let location = |col: usize| {
         let bounds = GRID.cell_bounds(&tile, 0, col);
@@ -98,8 +109,11 @@ fn locations(data: &Path) {
         }
     };
     // Cells 0 and 1 are 240 m apart: 24 source pixels of 10 m.
-    let table =
-        LocationTable { locations: vec![location(0), location(1)], grid: GRID, meta: serde_json::Map::new() };
+    let table = LocationTable {
+        locations: (0..count).map(location).collect(),
+        grid: GRID,
+        meta: serde_json::Map::new(),
+    };
     table.write(&data.join("sampler/locations.parquet")).unwrap();
 }
 
