@@ -26,6 +26,8 @@ const SCENES: usize = 3;
 /// Dates that are timed beside the peer, and dates of the longer run, whose memory must not be larger.
 const DATES: usize = 12;
 const MORE_DATES: usize = 72;
+/// Dates that are then added to these.
+const ADDED_DATES: usize = 7;
 /// Pixels of 10 m along the edge of a tile.
 const EDGE: usize = 10_980;
 const ASSETS: [(&str, usize); 5] = [("blue", 10), ("green", 10), ("red", 10), ("nir08", 20), ("scl", 20)];
@@ -34,23 +36,34 @@ fn main() {
     let folder = std::path::PathBuf::from(std::env::var_os("BENCH_FOLDER").unwrap());
     scenes(&folder.join("scenes"));
     let threads = rayon::current_num_threads();
+    remove(&folder);
     let (seconds, peak) = level1(&folder, DATES);
     let note = format!("{CUBES} cubes, {DATES} dates, 5 assets, {threads} threads, peak {peak:.0} MB");
     for name in ["level1", "level1_by_scene"] {
         println!("{{\"name\":\"{name}\",\"ours\":{seconds:.3},\"unit\":\"s\",\"note\":\"{note}\"}}");
     }
-    let (more, peak) = level1(&folder.join("more"), MORE_DATES);
+    let folder = folder.join("more");
+    remove(&folder);
+    let (more, peak) = level1(&folder, MORE_DATES);
     println!(
         "{{\"name\":\"level1_peak_memory\",\"ours\":{peak:.0},\"unit\":\"MB\",\"note\":\"{MORE_DATES} dates in {more:.1} s\"}}"
     );
+    let (added, _) = level1(&folder, MORE_DATES + ADDED_DATES);
+    println!(
+        "{{\"name\":\"level1_append\",\"ours\":{added:.3},\"unit\":\"s\",\"note\":\"{ADDED_DATES} dates added to {MORE_DATES}, which took {more:.1} s\"}}"
+    );
 }
 
-/// Seconds of a run from nothing, and the process's peak memory so far in MB.
-fn level1(folder: &Path, dates: usize) -> (f64, f64) {
+fn remove(folder: &Path) {
     let data = folder.join("data");
     if data.exists() {
         fs::remove_dir_all(&data).unwrap();
     }
+}
+
+/// Seconds of a run, and the process's peak memory so far in MB.
+fn level1(folder: &Path, dates: usize) -> (f64, f64) {
+    let data = folder.join("data");
     let scenes = folder.ancestors().map(|folder| folder.join("scenes")).find(|path| path.is_dir()).unwrap();
     raw(folder, &data, &scenes, dates);
     let project = Project {
@@ -96,7 +109,10 @@ fn raw(folder: &Path, data: &Path, scenes: &Path, dates: usize) {
         .unwrap();
         let link = |(asset, _): &(&'static str, usize)| {
             let path = scene.join(format!("{asset}.tif"));
-            fs::hard_link(scenes.join((i % SCENES).to_string()).join(format!("{asset}.tif")), &path).unwrap();
+            if !path.exists() {
+                let source = scenes.join((i % SCENES).to_string()).join(format!("{asset}.tif"));
+                fs::hard_link(source, &path).unwrap();
+            }
             (*asset, path.display().to_string())
         };
         files.push(ASSETS.iter().map(link).collect());
