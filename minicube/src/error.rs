@@ -86,6 +86,14 @@ pub enum Error {
         /// What the Parquet library says, or which column is wrong.
         reason: String,
     },
+    /// A file of NumPy arrays cannot be read.
+    #[error("{path}: cannot be read as npz: {reason}", path = path.display())]
+    Npz {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A Sentinel-2 tile id that the grid rule does not know.
     #[error("`{id}` is not a Sentinel-2 tile id: {reason}")]
     TileId {
@@ -146,6 +154,9 @@ impl Error {
             }
             Error::Zarr { .. } | Error::Violations { .. } | Error::Table { .. } => {
                 "the file may be damaged: delete it and run the stage that writes it again".into()
+            }
+            Error::Npz { .. } => {
+                "the file may be truncated: compare its size with the source and fetch it again".into()
             }
             Error::Missing { .. } => "the variable names are listed in docs/formats.md".into(),
             Error::TileId { .. } => {

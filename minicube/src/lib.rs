@@ -8,6 +8,7 @@ mod files;
 mod grid;
 mod location;
 mod manifest;
+mod npz;
 mod objects;
 pub mod report;
 pub mod run;
@@ -30,6 +31,7 @@ pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_s
 pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};
 pub use location::{Location, LocationTable, Split};
 pub use manifest::{FileRef, Outcome, RunManifest, Status, plan_hash};
+pub use npz::Npz;
 pub use objects::{
     Bucket, ObjectInfo, OpenBucket, Part, file_exists, is_url, list_stores, open_buckets_with, read_file,
     stored_bytes,

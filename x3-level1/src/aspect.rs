@@ -1,5 +1,6 @@
 //! Aspect from elevation: which way a slope faces.
 
+use minicube::terrain::rise;
 use ndarray::{Array2, ArrayView2};
 
 /// Slopes of less than a centimetre in a kilometre face nowhere: they are rounding errors of elevations.
@@ -17,16 +18,10 @@ const FLAT: f64 = 1e-5;
 pub(crate) fn aspect_deg(elevation: ArrayView2<'_, f32>, cell_m: f64) -> Array2<f32> {
     let (rows, cols) = elevation.dim();
     Array2::from_shape_fn((rows, cols), |(y, x)| {
-        if y == 0 || x == 0 || y + 1 == rows || x + 1 == cols {
+        let rise = rise(elevation, (y, x), cell_m);
+        let Some((east, south)) = rise.filter(|(east, south)| east.hypot(*south) >= FLAT) else {
             return f32::NAN;
-        }
-        let z = |dy: usize, dx: usize| f64::from(elevation[[y + dy - 1, x + dx - 1]]);
-        let east = z(0, 2) + 2.0 * z(1, 2) + z(2, 2) - z(0, 0) - 2.0 * z(1, 0) - z(2, 0);
-        let south = z(2, 0) + 2.0 * z(2, 1) + z(2, 2) - z(0, 0) - 2.0 * z(0, 1) - z(0, 2);
-        let rise = east.hypot(south) / (8.0 * cell_m);
-        if z(1, 1).is_nan() || rise.is_nan() || rise < FLAT {
-            return f32::NAN;
-        }
+        };
         let degrees = (-east).atan2(south).to_degrees().rem_euclid(360.0) as f32;
         if degrees >= 360.0 { 0.0 } else { degrees }
     })

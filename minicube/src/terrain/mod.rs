@@ -7,4 +7,4 @@ mod geomorphon;
 mod slope;
 
 pub use geomorphon::{CellSize, GEOMORPHONS, Geomorphons, geomorphons};
-pub use slope::slope_deg;
+pub use slope::{rise, slope_deg};

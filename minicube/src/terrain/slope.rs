@@ -11,17 +11,29 @@ use ndarray::{Array2, ArrayView2};
 pub fn slope_deg(elevation: ArrayView2<'_, f32>, cell_m: f64) -> Array2<f32> {
     let (rows, cols) = elevation.dim();
     Array2::from_shape_fn((rows, cols), |(y, x)| {
-        if y == 0 || x == 0 || y + 1 == rows || x + 1 == cols {
-            return f32::NAN;
-        }
-        let z = |dy: usize, dx: usize| f64::from(elevation[[y + dy - 1, x + dx - 1]]);
-        let east = z(0, 2) + 2.0 * z(1, 2) + z(2, 2) - z(0, 0) - 2.0 * z(1, 0) - z(2, 0);
-        let south = z(2, 0) + 2.0 * z(2, 1) + z(2, 2) - z(0, 0) - 2.0 * z(0, 1) - z(0, 2);
-        // Horn leaves the centre out; a void there is a void all the same.
-        let center = z(1, 1) * 0.0;
-        let rise = (east.hypot(south) + center) / (8.0 * cell_m);
+        let rise = rise(elevation, (y, x), cell_m).map_or(f64::NAN, |(east, south)| east.hypot(south));
         rise.atan().to_degrees() as f32
     })
+}
+
+/// How much the land rises towards east and towards south, metres a metre, by Horn's differences around the cell `(y, x)`.
+/// `None` for an outermost cell and where any of the nine cells is NaN.
+#[must_use]
+pub fn rise(
+    elevation: ArrayView2<'_, f32>,
+    (y, x): (usize, usize),
+    cell_m: f64,
+) -> Option<(f64, f64)> {
+    let (rows, cols) = elevation.dim();
+    if y == 0 || x == 0 || y + 1 == rows || x + 1 == cols {
+        return None;
+    }
+    let z = |dy: usize, dx: usize| f64::from(elevation[[y + dy - 1, x + dx - 1]]);
+    let east = z(0, 2) + 2.0 * z(1, 2) + z(2, 2) - z(0, 0) - 2.0 * z(1, 0) - z(2, 0);
+    let south = z(2, 0) + 2.0 * z(2, 1) + z(2, 2) - z(0, 0) - 2.0 * z(0, 1) - z(0, 2);
+    // Horn leaves the centre out; a void there is a void all the same.
+    let is_whole = (east + south + z(1, 1)).is_finite();
+    is_whole.then_some((east / (8.0 * cell_m), south / (8.0 * cell_m)))
 }
 
 #[cfg(test)]

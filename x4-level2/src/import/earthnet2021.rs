@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minicube::{DType, NaiveDate, Tile, XY, from_cf_day, to_cf_day};
+use minicube::{DType, NaiveDate, Npz, Tile, XY, from_cf_day, to_cf_day};
 use ndarray::{Array2, Array3, Array4, ArrayD, Axis, Ix3, Ix4, s};
 use serde_json::{Map, json};
 
 use super::files::sizes;
-use super::npz::Npz;
 use super::{BANDS, ImportCube, Imported, TILE_PIXELS_20M, centre, pixel_centres, unfilled, weather_attrs};
 use crate::store::{Sample, StaticVar, WeatherVar};
 use crate::{Error, Steps};

@@ -7,7 +7,6 @@ mod deepextremes;
 mod earthnet2021;
 mod files;
 mod greenearthnet;
-mod npz;
 mod zarr_v2;
 
 use minicube::{CubeWriter, DType, Epsg, LonLat, TILE_SIZE_M, XY};

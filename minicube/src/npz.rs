@@ -1,4 +1,5 @@
-//! NumPy's `.npz`: a zip of `.npy` arrays. Little-endian floats in C order, which is all that EarthNet2021 uses.
+//! NumPy's `.npz`: a zip of `.npy` arrays. Little-endian floats in C order, which is all that
+//! EarthNet2021 and the tools around it use.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -11,7 +12,7 @@ use zip::ZipArchive;
 use crate::Error;
 
 /// An open `.npz` file.
-pub(crate) struct Npz {
+pub struct Npz {
     path: PathBuf,
     archive: ZipArchive<BufReader<File>>,
 }
@@ -20,19 +21,26 @@ impl Npz {
     /// Opens a file; one that was cut short is refused here, as the table of contents is at its end.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] if it is not there or no complete zip file.
-    pub(crate) fn open(path: &Path) -> Result<Npz, Error> {
-        let failed = |reason: String| Error::Unreadable { path: path.to_owned(), format: "npz", reason };
+    /// [`Error::Npz`] if it is not there or no complete zip file.
+    pub fn open(path: &Path) -> Result<Npz, Error> {
+        let failed = |reason: String| Error::Npz { path: path.to_owned(), reason };
         let file = File::open(path).map_err(|error| failed(error.to_string()))?;
         let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| failed(error.to_string()))?;
         Ok(Npz { path: path.to_owned(), archive })
     }
 
+    /// Names of the arrays, in the order of the file.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let names = self.archive.file_names().filter_map(|name| name.strip_suffix(".npy"));
+        names.map(str::to_owned).collect()
+    }
+
     /// Shape of an array, without reading its values.
     ///
     /// # Errors
-    /// [`Error::Variable`] if it is not there, [`Error::Unreadable`] if it is damaged.
-    pub(crate) fn shape(&mut self, name: &str) -> Result<Vec<usize>, Error> {
+    /// [`Error::Missing`] if it is not there, [`Error::Npz`] if it is damaged.
+    pub fn shape(&mut self, name: &str) -> Result<Vec<usize>, Error> {
         let path = self.path.clone();
         let mut member = self.member(name)?;
         let mut start = vec![0; 4096.min(member.size() as usize)];
@@ -44,8 +52,8 @@ impl Npz {
     /// Reads an array as single precision (exact for half and single).
     ///
     /// # Errors
-    /// [`Error::Variable`] if it is not there, [`Error::Unreadable`] if it is damaged or of another type.
-    pub(crate) fn read(&mut self, name: &str) -> Result<ArrayD<f32>, Error> {
+    /// [`Error::Missing`] if it is not there, [`Error::Npz`] if it is damaged or of another type.
+    pub fn read(&mut self, name: &str) -> Result<ArrayD<f32>, Error> {
         let path = self.path.clone();
         let mut member = self.member(name)?;
         let mut bytes = Vec::with_capacity(member.size() as usize);
@@ -59,11 +67,10 @@ impl Npz {
     fn member(&mut self, name: &str) -> Result<zip::read::ZipFile<'_, BufReader<File>>, Error> {
         let file = format!("{name}.npy");
         if self.archive.index_for_name(&file).is_none() {
-            return Err(Error::Variable {
+            return Err(Error::Missing {
                 path: self.path.clone(),
-                variable: name.to_owned(),
-                expected: format!("a member {file}"),
-                found: self.archive.file_names().collect::<Vec<_>>().join(", "),
+                name: name.to_owned(),
+                found: self.names().join(", "),
             });
         }
         self.archive.by_name(&file).map_err(|error| unreadable(&self.path, name, &error.to_string()))
@@ -71,7 +78,7 @@ impl Npz {
 }
 
 fn unreadable(path: &Path, name: &str, reason: &str) -> Error {
-    Error::Unreadable { path: path.to_owned(), format: "npz", reason: format!("{name}: {reason}") }
+    Error::Npz { path: path.to_owned(), reason: format!("{name}: {reason}") }
 }
 
 /// Header of an `.npy` array (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
