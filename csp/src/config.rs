@@ -7,7 +7,9 @@ use minicube::Split;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::curve::CurveChoice;
 use crate::goodness::{GoodnessReading, IntraReading};
+use crate::transition::Transition;
 
 /// The `[explain]` section of a project file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -43,6 +45,16 @@ pub struct Config {
     pub min_segment: usize,
     /// Bootstrap draws for the intervals; 0 = none.
     pub bootstrap: usize,
+    /// How shifts come and go over time; the first one is that of curves, interactions and table I.
+    pub transitions: Vec<Transition>,
+    /// What the best curve of a segment is the best by.
+    pub curve_choice: CurveChoice,
+    /// Samples of which single steps are shifted, for the impulse response; 0 = no lag analysis.
+    pub lag_samples: usize,
+    /// Samples of which two variables are shifted at once; 0 = no interactions.
+    pub interaction_samples: usize,
+    /// Shifts of each of the two variables, zero not counted.
+    pub interaction_levels: usize,
 }
 
 impl Default for Config {
@@ -63,6 +75,11 @@ impl Default for Config {
             batch: 4,
             min_segment: 5,
             bootstrap: 1000,
+            transitions: vec![Transition::default()],
+            curve_choice: CurveChoice::default(),
+            lag_samples: 8,
+            interaction_samples: 8,
+            interaction_levels: 3,
         }
     }
 }
@@ -89,6 +106,12 @@ pub struct VariableConfig {
     pub cluster_offset: Option<f64>,
     /// Physical range; samples that leave it at any step are left out and reported.
     pub valid: Option<[f64; 2]>,
+    /// Physical range to which shifted weather is clipped; left out: not clipped, as in the paper.
+    pub clip: Option<[f64; 2]>,
+    /// Shift of a single step in the lag analysis, in `unit`; left out: the smallest positive delta.
+    pub pulse: Option<f64>,
+    /// Range of the weather over which the curves of all segments are averaged.
+    pub range: Option<[f64; 2]>,
 }
 
 /// Distances that the clustering offers.

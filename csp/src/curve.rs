@@ -1,89 +1,179 @@
-//! Marginal correlation: polynomials through the points (weather, index) of a segment, and over all segments.
+//! Marginal correlation: a curve through the points (weather, index) of a segment, and one over all segments.
 
 use serde::{Deserialize, Serialize};
 
-/// A polynomial fitted by least squares.
+use crate::fit::fit;
+
+/// Kinds of curves, in the order in which ties are broken: fewest parameters first, the paper's parabola before others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// `a x + b`.
+    Linear,
+    /// `a x² + b x + c`.
+    Quadratic,
+    /// `a e^(b x) + c`.
+    Exponential,
+    /// `a ln(x + b) + c`, with `x + b` positive at every point.
+    Logarithmic,
+    /// `a x³ + b x² + c x + d`.
+    Cubic,
+    /// `a sin(b x + c) + d`, with at most half the angular frequency that the points can resolve.
+    Sinusoidal,
+    /// `a e^(−(x − b)² / 2c²) + d`, with a width c of at least half the mean distance of the points.
+    Gaussian,
+}
+
+impl Family {
+    /// All families.
+    pub const ALL: [Self; 7] = [
+        Self::Linear,
+        Self::Quadratic,
+        Self::Exponential,
+        Self::Logarithmic,
+        Self::Cubic,
+        Self::Sinusoidal,
+        Self::Gaussian,
+    ];
+
+    /// Name in all outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Quadratic => "quadratic",
+            Self::Exponential => "exponential",
+            Self::Logarithmic => "logarithmic",
+            Self::Cubic => "cubic",
+            Self::Sinusoidal => "sinusoidal",
+            Self::Gaussian => "gaussian",
+        }
+    }
+
+    /// Number of parameters.
+    pub fn parameters(self) -> usize {
+        match self {
+            Self::Linear => 2,
+            Self::Quadratic | Self::Exponential | Self::Logarithmic => 3,
+            Self::Cubic | Self::Sinusoidal | Self::Gaussian => 4,
+        }
+    }
+}
+
+/// What makes one fitted curve better than another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CurveChoice {
+    /// The larger R² adjusted for the number of parameters: the better one for as few points as there are deltas.
+    #[default]
+    AdjustedR2,
+    /// The smaller Akaike information criterion.
+    Aic,
+}
+
+/// A curve fitted by least squares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// Coefficients, highest power first.
+    /// Its kind.
+    pub family: Family,
+    /// Its parameters a, b, c, d in the order of the family's formula; of polynomials the highest power first.
     pub coefficients: Vec<f64>,
     /// Share of the variance explained; 1 where the points are constant and met exactly.
     pub r2: f64,
-    /// R² adjusted for the number of coefficients; NaN where there are no points to spare.
+    /// R² adjusted for the number of parameters; NaN where there are no points to spare.
     pub adjusted_r2: f64,
+    /// Akaike's criterion `n ln(RSS / n) + 2 (parameters + 1)` (doi:10.1109/TAC.1974.1100705); RSS / n counts as 1e-14
+    /// at least, the resolution of an index from 32-bit forecasts.
+    pub aic: f64,
 }
 
 impl Curve {
-    /// Value at `x`.
+    /// Value at `x`; NaN outside the domain of a logarithm.
     pub fn at(&self, x: f64) -> f64 {
-        self.coefficients.iter().fold(0.0, |sum, c| sum * x + c)
+        evaluate(self.family, &self.coefficients, x)
     }
 
-    /// Degree.
-    pub fn degree(&self) -> usize {
-        self.coefficients.len().saturating_sub(1)
-    }
-
-    /// Where a parabola turns, `−b / 2a`; `None` for other degrees and for straight lines.
+    /// Where the curve turns: of a parabola `−b / 2a`, of a Gaussian its centre; `None` for others and straight lines.
     pub fn vertex(&self) -> Option<f64> {
-        match self.coefficients[..] {
-            [a, b, _] if a != 0.0 => Some(-b / (2.0 * a)),
+        match (self.family, &self.coefficients[..]) {
+            (Family::Quadratic, [a, b, _]) if *a != 0.0 => Some(-b / (2.0 * a)),
+            (Family::Gaussian, [_, b, ..]) => Some(*b),
             _ => None,
         }
     }
 }
 
-/// The least-squares polynomial of this degree; `None` with fewer different x than coefficients.
-pub fn fit_polynomial(x: &[f64], y: &[f64], degree: usize) -> Option<Curve> {
-    let mut different = x.to_vec();
-    different.sort_by(f64::total_cmp);
-    different.dedup();
-    if different.len() <= degree || x.len() != y.len() {
-        return None;
+/// Value of a family's formula at `x`.
+pub(crate) fn evaluate(family: Family, p: &[f64], x: f64) -> f64 {
+    match (family, p) {
+        (Family::Exponential, [a, b, c]) => a * (b * x).exp() + c,
+        (Family::Logarithmic, [a, b, c]) => a * (x + b).ln() + c,
+        (Family::Sinusoidal, [a, b, c, d]) => a * (b * x + c).sin() + d,
+        (Family::Gaussian, [a, b, c, d]) => a * (-0.5 * ((x - b) / c).powi(2)).exp() + d,
+        _ => p.iter().fold(0.0, |sum, c| sum * x + c),
     }
-    // Normal equations in u = (x − middle) / half range, where powers stay near one.
-    let (low, high) = (different[0], different[different.len() - 1]);
-    let (middle, half) = (0.5 * (low + high), (0.5 * (high - low)).max(f64::MIN_POSITIVE));
-    let u: Vec<f64> = x.iter().map(|v| (v - middle) / half).collect();
-    let size = degree + 1;
-    let power = |k: usize| u.iter().map(|v| v.powi(k as i32)).sum::<f64>();
-    let matrix: Vec<Vec<f64>> = (0..size).map(|i| (0..size).map(|j| power(i + j)).collect()).collect();
-    let right: Vec<f64> =
-        (0..size).map(|i| u.iter().zip(y).map(|(v, y)| v.powi(i as i32) * y).sum()).collect();
-    let ascending = in_original_unit(&solve(matrix, right)?, middle, half);
-    let mut curve =
-        Curve { coefficients: ascending.into_iter().rev().collect(), r2: 0.0, adjusted_r2: f64::NAN };
-    let n = y.len() as f64;
-    let mean = y.iter().sum::<f64>() / n;
-    let rest: f64 = x.iter().zip(y).map(|(x, y)| (y - curve.at(*x)).powi(2)).sum();
-    let spread: f64 = y.iter().map(|y| (y - mean).powi(2)).sum();
-    curve.r2 = if spread > 0.0 { 1.0 - rest / spread } else { 1.0 };
-    if y.len() > size {
-        curve.adjusted_r2 = 1.0 - (1.0 - curve.r2) * (n - 1.0) / (n - size as f64);
-    }
-    Some(curve)
 }
 
-/// The polynomial of degree 1 to 3 with the best adjusted R², ties to the lower degree.
-pub fn fit_best(x: &[f64], y: &[f64]) -> Option<Curve> {
-    let better = |one: &Curve, best: &Curve| one.adjusted_r2 > best.adjusted_r2 + 1e-12;
-    let fits = (1..=3).filter_map(|degree| fit_polynomial(x, y, degree));
-    fits.reduce(|best, one| if better(&one, &best) { one } else { best })
+/// All families through the points, those that need more points than there are left out.
+pub fn fit_all(x: &[f64], y: &[f64]) -> Vec<Curve> {
+    Family::ALL.into_iter().filter_map(|family| fit(family, x, y)).collect()
+}
+
+/// The best of some curves; of equally good ones the first.
+pub fn best(curves: &[Curve], choice: CurveChoice) -> Option<&Curve> {
+    // Differences below this are rounding of 32-bit forecasts.
+    let better = |one: &Curve, best: &Curve| match choice {
+        CurveChoice::AdjustedR2 => one.adjusted_r2 > best.adjusted_r2 + 1e-9,
+        CurveChoice::Aic => one.aic < best.aic - 1e-9,
+    };
+    curves.iter().reduce(|best, one| if better(one, best) { one } else { best })
 }
 
 /// One parabola for all segments: their coefficients averaged by weight, which equals averaging the curves on any
 /// common grid and fitting again. `None` without parabolas.
 pub fn global_parabola(parabolas: &[(Curve, f64)]) -> Option<Curve> {
     let total: f64 = parabolas.iter().map(|(_, weight)| weight).sum();
-    if parabolas.is_empty() || total <= 0.0 || parabolas.iter().any(|(curve, _)| curve.degree() != 2) {
+    if parabolas.is_empty()
+        || total <= 0.0
+        || parabolas.iter().any(|(curve, _)| curve.family != Family::Quadratic)
+    {
         return None;
     }
     let mean = |get: &dyn Fn(&Curve) -> f64| parabolas.iter().map(|(c, w)| get(c) * w).sum::<f64>() / total;
     Some(Curve {
+        family: Family::Quadratic,
         coefficients: (0..3).map(|i| mean(&|curve: &Curve| curve.coefficients[i])).collect(),
         r2: mean(&|curve| curve.r2),
         adjusted_r2: mean(&|curve| curve.adjusted_r2),
+        aic: mean(&|curve| curve.aic),
     })
+}
+
+/// A segment's curve as one voice among many.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    /// Its best curve.
+    pub curve: Curve,
+    /// Smallest and largest weather of its points; it says nothing outside.
+    pub range: [f64; 2],
+    /// Size of the segment.
+    pub weight: f64,
+}
+
+/// The parabola through the weighted mean of best curves on `points` values from `low` to `high`, each curve counted
+/// only within its own data. `None` where fewer than four grid values lie within any of them.
+pub fn parabola_of_means(voices: &[Voice], [low, high]: [f64; 2], points: usize) -> Option<Curve> {
+    let grid = (0..points).map(|i| low + (high - low) * i as f64 / (points.max(2) - 1) as f64);
+    let (x, y): (Vec<f64>, Vec<f64>) = grid.filter_map(|x| Some((x, mean_at(voices, x)?))).unzip();
+    if x.len() < 4 { None } else { fit(Family::Quadratic, &x, &y) }
+}
+
+fn mean_at(voices: &[Voice], x: f64) -> Option<f64> {
+    let heard = voices.iter().filter(|voice| voice.range[0] <= x && x <= voice.range[1]);
+    let (sum, weight) = heard
+        .map(|voice| (voice.curve.at(x), voice.weight))
+        .filter(|(value, _)| value.is_finite())
+        .fold((0.0, 0.0), |(sum, total), (value, weight)| (sum + value * weight, total + weight));
+    (weight > 0.0).then_some(sum / weight)
 }
 
 /// Median of finite values; NaN without any. The mean of the middle two where their number is even.
@@ -97,76 +187,35 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Gaussian elimination with partial pivoting; `None` for singular systems.
-fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Option<Vec<f64>> {
-    let n = b.len();
-    for column in 0..n {
-        let pivot = (column..n).max_by(|i, j| a[*i][column].abs().total_cmp(&a[*j][column].abs()))?;
-        if a[pivot][column].abs() < 1e-300 {
-            return None;
-        }
-        a.swap(column, pivot);
-        b.swap(column, pivot);
-        let (above, below) = a.split_at_mut(column + 1);
-        let pivot_row = &above[column];
-        for (offset, row) in below.iter_mut().enumerate() {
-            let factor = row[column] / pivot_row[column];
-            row.iter_mut().zip(pivot_row).skip(column).for_each(|(value, p)| *value -= factor * p);
-            b[column + 1 + offset] -= factor * b[column];
-        }
-    }
-    for row in (0..n).rev() {
-        let known: f64 = (row + 1..n).map(|k| a[row][k] * b[k]).sum();
-        b[row] = (b[row] - known) / a[row][row];
-    }
-    Some(b)
-}
-
-/// Ascending coefficients in x of a polynomial given by ascending coefficients in u = (x − middle) / half.
-fn in_original_unit(in_u: &[f64], middle: f64, half: f64) -> Vec<f64> {
-    let mut result = vec![0.0; in_u.len()];
-    for coefficient in in_u.iter().rev() {
-        // result = result · (x − middle) / half + coefficient
-        for power in (0..result.len()).rev() {
-            let lower = if power > 0 { result[power - 1] } else { 0.0 };
-            result[power] = (lower - middle * result[power]) / half;
-        }
-        result[0] += coefficient;
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn exact_polynomials_come_back() {
-        // y = 2 x² − 8 x + 1 turns at x = 2.
-        let x = [0.0, 1.0, 2.0, 3.0, 5.0];
-        let y = x.map(|x| 2.0 * x * x - 8.0 * x + 1.0);
-        let curve = fit_polynomial(&x, &y, 2).unwrap();
-        for (ours, exact) in curve.coefficients.iter().zip([2.0, -8.0, 1.0]) {
-            assert!((ours - exact).abs() < 1e-12);
-        }
-        assert!((curve.vertex().unwrap() - 2.0).abs() < 1e-12 && (curve.r2 - 1.0).abs() < 1e-12);
-        assert_eq!(fit_best(&x, &y).unwrap().degree(), 2);
-        let line = x.map(|x| 3.0 - x);
-        assert_eq!(fit_best(&x, &line).unwrap().degree(), 1);
-    }
-
-    #[test]
-    fn too_few_points_fit_nothing() {
-        assert_eq!(fit_polynomial(&[1.0, 1.0, 2.0], &[0.0, 0.0, 1.0], 2), None);
-        assert_eq!(fit_polynomial(&[], &[], 1), None);
+    fn parabola(c: [f64; 3]) -> Curve {
+        Curve { family: Family::Quadratic, coefficients: c.to_vec(), r2: 1.0, adjusted_r2: 1.0, aic: 0.0 }
     }
 
     #[test]
     fn global_curve_is_the_weighted_mean_of_curves() {
-        let curve = |c: [f64; 3]| Curve { coefficients: c.to_vec(), r2: 1.0, adjusted_r2: 1.0 };
-        let all = global_parabola(&[(curve([1.0, 0.0, 0.0]), 1.0), (curve([-1.0, 4.0, 1.0]), 3.0)]).unwrap();
+        let all = global_parabola(&[(parabola([1.0, 0.0, 0.0]), 1.0), (parabola([-1.0, 4.0, 1.0]), 3.0)]);
+        let all = all.unwrap();
         assert_eq!(all.coefficients, [-0.5, 3.0, 0.75]);
         assert!((all.at(2.0) - (4.0 + 3.0 * 5.0) / 4.0).abs() < 1e-12);
+    }
+
+    /// Where both speak, the mean of x² (weight 1) and −x² + 4 (weight 3) is −x²/2 + 3.
+    #[test]
+    fn curves_count_only_where_they_have_data() {
+        let voice = |c, range, weight| Voice { curve: parabola(c), range, weight };
+        let both = [voice([1.0, 0.0, 0.0], [-2.0, 2.0], 1.0), voice([-1.0, 0.0, 4.0], [-2.0, 2.0], 3.0)];
+        let mean = parabola_of_means(&both, [-2.0, 2.0], 9).unwrap();
+        for (ours, exact) in mean.coefficients.iter().zip([-0.5, 0.0, 3.0]) {
+            assert!((ours - exact).abs() < 1e-12, "{mean:?}");
+        }
+        let apart = [voice([0.0, 1.0, 0.0], [0.0, 1.0], 1.0), voice([0.0, 1.0, 0.0], [2.0, 3.0], 9.0)];
+        let line = parabola_of_means(&apart, [0.0, 3.0], 13).unwrap();
+        assert!(line.coefficients[0].abs() < 1e-12 && (line.coefficients[1] - 1.0).abs() < 1e-12);
+        assert_eq!(parabola_of_means(&apart, [5.0, 6.0], 13), None);
     }
 
     #[test]

@@ -8,12 +8,15 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use x5_dl::Dataset;
 
-use crate::analyse::{Global, SegmentResponse, global, segment_responses};
+use crate::analyse::{Global, Scene, SegmentResponse, global, segment_responses};
+use crate::bootstrap::Stratum;
 use crate::choose::{Clusters, auto_gamma, choose_clusters};
 use crate::config::{Gamma, MetricName};
 use crate::error::Error;
 use crate::input::{Weather, read_weather};
-use crate::perturb::{Perturbation, perturbations};
+use crate::interaction::{Interaction, axis, interaction, surfaces};
+use crate::lag::{ImpulseResponse, impulse_response};
+use crate::perturb::{Perturbation, pairs, pulses, shifts};
 use crate::plan::Plan;
 use crate::predictor::Predictor;
 use crate::respond::{Job, finite_samples, respond};
@@ -33,18 +36,33 @@ pub struct Explanation {
     pub metrics: Vec<Metric>,
     /// Weather segments, largest first; their samples are positions in `weather`.
     pub segments: Vec<Segment>,
-    /// Forecasts of a sample.
-    pub perturbations: Vec<Perturbation>,
-    /// Forecast samples, as positions in `weather`.
-    pub forecast: Vec<usize>,
-    /// Their index signals, `[forecast sample, perturbation, step]`.
-    pub responses: Array3<f64>,
-    /// Forecast samples left out because a forecast was not finite, as positions in `forecast`.
+    /// Shifts of one variable, and the unchanged forecast.
+    pub shifted: Forecasts,
+    /// Forecast samples left out because a forecast was not finite, as positions in `shifted.samples`.
     pub not_finite: Vec<usize>,
     /// Answers of the segments.
     pub segment_responses: Vec<SegmentResponse>,
     /// One value a variable.
     pub global: Vec<Global>,
+    /// Shifts of single steps.
+    pub pulsed: Forecasts,
+    /// One impulse response a variable; none without lag analysis.
+    pub lags: Vec<ImpulseResponse>,
+    /// Shifts of two variables.
+    pub paired: Forecasts,
+    /// One a pair of variables; none without interactions.
+    pub interactions: Vec<Interaction>,
+}
+
+/// Forecasts of some samples under some perturbations.
+#[derive(Clone, Debug)]
+pub struct Forecasts {
+    /// Samples, as positions in the weather.
+    pub samples: Vec<usize>,
+    /// Forecasts of a sample.
+    pub perturbations: Vec<Perturbation>,
+    /// Index signals, `[sample, perturbation, step]`.
+    pub responses: Array3<f64>,
 }
 
 /// Runs the plan; forecasts are kept in `cache` on the way.
@@ -68,33 +86,54 @@ pub fn explain(
     let labels: Vec<Vec<usize>> = clusters.iter().map(|c| c.labels.clone()).collect();
     let segments = segregate(&labels);
 
-    let perturbations = perturbations(&plan.variables);
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let order: Vec<u64> = weather.samples.iter().map(|_| rng.next_u64()).collect();
-    let limit = if plan.max_samples == 0 { usize::MAX } else { plan.max_samples };
-    let forecast = draw_samples(&segments, limit, &order);
     let job = Job {
         dataset,
         predictor,
         model: &plan.model,
         index: plan.index,
         variables: &plan.variables,
-        perturbations: &perturbations,
+        weights: &plan.weights,
         crop: plan.crop(),
         batch: plan.batch,
     };
-    let chosen: Vec<usize> = forecast.iter().map(|position| weather.samples[*position]).collect();
-    let responses = respond(&job, &chosen, cache, ctx)?;
-
-    let (finite, not_finite) = finite_samples(&responses);
+    let forecast = |what: &str, samples: Vec<usize>, perturbations: Vec<Perturbation>| {
+        let chosen: Vec<usize> = samples.iter().map(|position| weather.samples[*position]).collect();
+        let responses = respond(&job, what, &chosen, &perturbations, &cache.join(what), ctx)?;
+        Ok::<_, Error>(Forecasts { samples, perturbations, responses })
+    };
+    let limit = if plan.max_samples == 0 { usize::MAX } else { plan.max_samples };
+    let samples = draw_samples(&segments, limit, &order);
+    let shifted = forecast("forecasts", samples, shifts(&plan.variables, plan.weights.len()))?;
+    let (finite, not_finite) = finite_samples(&shifted.responses);
     if finite.is_empty() {
-        return Err(no_forecast(plan, &responses));
+        return Err(no_forecast(plan, &shifted.responses));
     }
-    let positions_of = by_segment(&segments, &forecast, &finite, weather.samples.len());
-    let segment_responses =
-        segment_responses(&segments, &positions_of, &responses, &weather, &plan.variables, &perturbations);
-    let global =
-        global(&segment_responses, plan.variables.len(), plan.min_segment, plan.bootstrap, plan.seed);
+    let positions_of = by_segment(&segments, &shifted.samples, &finite, weather.samples.len());
+    let scene = Scene {
+        segments: &segments,
+        positions_of: &positions_of,
+        responses: &shifted.responses,
+        perturbations: &shifted.perturbations,
+        weather: &weather,
+        variables: &plan.variables,
+        weights: &plan.weights,
+        curve_choice: plan.curve_choice,
+        min_segment: plan.min_segment,
+        bootstrap: plan.bootstrap,
+        seed: plan.seed,
+    };
+    let segment_responses = segment_responses(&scene);
+    let global = global(&scene, &segment_responses);
+
+    let fewer = |limit: usize| draw_among(&segments, &shifted.samples, &positions_of, limit, &order);
+    let pulsed = forecast("pulses", fewer(plan.lag_samples), pulses(&plan.variables, plan.steps))?;
+    let lags = lag_analysis(plan, &segments, &shifted, &pulsed);
+    let pairs = pairs(&plan.variables, plan.interaction_levels);
+    let paired = forecast("pairs", fewer(plan.interaction_samples), pairs)?;
+    let interactions = interaction_analysis(plan, &segments, &shifted, &paired);
+
     let ids = dataset.sample_ids();
     let sample_ids = weather.samples.iter().map(|sample| ids[*sample].clone()).collect();
     Ok(Explanation {
@@ -103,12 +142,14 @@ pub fn explain(
         clusters,
         metrics,
         segments,
-        perturbations,
-        forecast,
-        responses,
+        shifted,
         not_finite,
         segment_responses,
         global,
+        pulsed,
+        lags,
+        paired,
+        interactions,
     })
 }
 
@@ -151,11 +192,94 @@ fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, 
 
 /// Positions in `forecast` of each segment's finite forecasts.
 fn by_segment(segments: &[Segment], forecast: &[usize], finite: &[usize], samples: usize) -> Vec<Vec<usize>> {
-    let mut segment_of = vec![0; samples];
-    for (index, segment) in segments.iter().enumerate() {
-        segment.samples.iter().for_each(|sample| segment_of[*sample] = index);
-    }
+    let segment_of = segment_of(segments, samples);
     let mut positions = vec![Vec::new(); segments.len()];
     finite.iter().for_each(|position| positions[segment_of[forecast[*position]]].push(*position));
     positions
+}
+
+fn segment_of(segments: &[Segment], samples: usize) -> Vec<usize> {
+    let mut of = vec![0; samples];
+    for (index, segment) in segments.iter().enumerate() {
+        segment.samples.iter().for_each(|sample| of[*sample] = index);
+    }
+    of
+}
+
+/// At most `limit` of the samples with finite forecasts, a fair share of each segment.
+fn draw_among(
+    segments: &[Segment],
+    forecast: &[usize],
+    positions_of: &[Vec<usize>],
+    limit: usize,
+    order: &[u64],
+) -> Vec<usize> {
+    let kept = |(segment, positions): (&Segment, &Vec<usize>)| Segment {
+        tuple: segment.tuple.clone(),
+        samples: positions.iter().map(|position| forecast[*position]).collect(),
+    };
+    let kept: Vec<Segment> =
+        segments.iter().zip(positions_of).map(kept).filter(|segment| !segment.samples.is_empty()).collect();
+    draw_samples(&kept, limit, order)
+}
+
+/// The samples of some forecasts whose every response is finite, as strata of positions in these forecasts.
+fn strata_of(segments: &[Segment], forecasts: &Forecasts, samples: usize) -> Vec<Stratum> {
+    let (finite, _) = finite_samples(&forecasts.responses);
+    by_segment(segments, &forecasts.samples, &finite, samples)
+        .into_iter()
+        .zip(segments)
+        .filter(|(positions, _)| !positions.is_empty())
+        .map(|(positions, segment)| Stratum { weight: segment.samples.len() as f64, positions })
+        .collect()
+}
+
+/// Responses of `all` for the samples of `some`, in their order.
+fn responses_for(all: &Forecasts, some: &Forecasts) -> Array3<f64> {
+    let rows: Vec<usize> =
+        some.samples.iter().filter_map(|sample| all.samples.binary_search(sample).ok()).collect();
+    all.responses.select(Axis(0), &rows)
+}
+
+fn lag_analysis(
+    plan: &Plan,
+    segments: &[Segment],
+    shifted: &Forecasts,
+    pulsed: &Forecasts,
+) -> Vec<ImpulseResponse> {
+    let samples = segments.iter().map(|segment| segment.samples.len()).sum();
+    let strata = strata_of(segments, pulsed, samples);
+    if strata.is_empty() || pulsed.perturbations.is_empty() {
+        return Vec::new();
+    }
+    let unchanged = responses_for(shifted, pulsed).index_axis_move(Axis(1), 0);
+    let of = |(v, variable): (usize, &crate::variable::Variable)| {
+        let rows: Vec<usize> = (v * plan.steps..(v + 1) * plan.steps).collect();
+        let own = pulsed.responses.select(Axis(1), &rows);
+        let seed = plan.seed.wrapping_add(v as u64);
+        impulse_response(&own, &unchanged, variable.pulse, &strata, plan.bootstrap, seed)
+    };
+    plan.variables.iter().enumerate().map(of).collect()
+}
+
+fn interaction_analysis(
+    plan: &Plan,
+    segments: &[Segment],
+    shifted: &Forecasts,
+    paired: &Forecasts,
+) -> Vec<Interaction> {
+    let samples = segments.iter().map(|segment| segment.samples.len()).sum();
+    let strata = strata_of(segments, paired, samples);
+    if strata.is_empty() || paired.perturbations.is_empty() {
+        return Vec::new();
+    }
+    let single = responses_for(shifted, paired);
+    let count = plan.variables.len();
+    let of = |[a, b]: [usize; 2]| {
+        let deltas = [a, b].map(|v| axis(&plan.variables[v], plan.interaction_levels));
+        let perturbations = [&shifted.perturbations[..], &paired.perturbations[..]];
+        let each = surfaces([&single, &paired.responses], perturbations, [a, b], &deltas);
+        interaction(&each, [a, b], deltas, &strata, plan.bootstrap, plan.seed)
+    };
+    (0..count).flat_map(|a| (a + 1..count).map(move |b| [a, b])).map(of).collect()
 }

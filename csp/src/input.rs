@@ -130,6 +130,9 @@ mod tests {
             level2: unit,
             clustered: unit,
             valid: [900.0, 1100.0],
+            clip: None,
+            pulse: 1.0,
+            range: None,
         };
         let mut values = Array3::from_elem((1, 4, 3), 1013.0);
         values[[0, 1, 2]] = 506.5;

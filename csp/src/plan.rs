@@ -9,10 +9,12 @@ use x5_dl::{Crop, Dataset};
 
 use crate::choose::Sweep;
 use crate::config::{Config, Gamma, MetricName, VariableConfig};
+use crate::curve::CurveChoice;
 use crate::error::Error;
 use crate::index::VegetationIndex;
-use crate::perturb::perturbations;
+use crate::perturb::{pairs, pulses, shifts};
 use crate::predictor::Predictor;
+use crate::transition::Transition;
 use crate::variable::{Level2Units, Variable, defaults, resolve};
 
 /// Everything that the outputs depend on.
@@ -50,6 +52,18 @@ pub struct Plan {
     pub min_segment: usize,
     /// Bootstrap draws.
     pub bootstrap: usize,
+    /// How shifts come and go.
+    pub transitions: Vec<Transition>,
+    /// Share of a shift at each step, one list a transition.
+    pub weights: Vec<Vec<f64>>,
+    /// What the best curve is the best by.
+    pub curve_choice: CurveChoice,
+    /// Samples of the lag analysis; 0 = none.
+    pub lag_samples: usize,
+    /// Samples of the interactions; 0 = none.
+    pub interaction_samples: usize,
+    /// Shifts of each of two variables, zero not counted.
+    pub interaction_levels: usize,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -100,6 +114,10 @@ impl Plan {
                 Err(more) => problems.extend(more),
             }
         }
+        let weights = transition_weights(&config.transitions, spec.steps(), seed).unwrap_or_else(|more| {
+            problems.extend(more);
+            Vec::new()
+        });
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -134,6 +152,12 @@ impl Plan {
             batch: config.batch,
             min_segment: config.min_segment,
             bootstrap: config.bootstrap,
+            transitions: config.transitions.clone(),
+            weights,
+            curve_choice: config.curve_choice,
+            lag_samples: config.lag_samples,
+            interaction_samples: config.interaction_samples,
+            interaction_levels: config.interaction_levels,
             seed,
         })
     }
@@ -150,7 +174,7 @@ impl Plan {
 
     /// The plan for people: what will be done, and what it costs.
     pub fn text(&self, folder: &Path) -> String {
-        let each = perturbations(&self.variables).len();
+        let each = shifts(&self.variables, self.transitions.len()).len();
         let samples = self.forecast_samples();
         let series: usize = self.variables.iter().map(|variable| variable.cluster.len()).sum();
         let [least, most] = self.sweep.k_range;
@@ -181,8 +205,39 @@ impl Plan {
             samples * each,
             self.index.name()
         ));
+        let extra = [
+            ("lag", self.lag_samples, pulses(&self.variables, self.steps).len()),
+            ("interact", self.interaction_samples, pairs(&self.variables, self.interaction_levels).len()),
+        ];
+        for (what, limit, each) in extra.into_iter().filter(|(_, limit, each)| limit * each > 0) {
+            let samples = limit.min(samples);
+            text.push_str(&format!("\n  {what:8} {samples} samples × {each} = {} forecasts", samples * each));
+        }
         text
     }
+}
+
+/// Shares of a shift by step, or all problems.
+fn transition_weights(
+    transitions: &[Transition],
+    steps: usize,
+    seed: u64,
+) -> Result<Vec<Vec<f64>>, Vec<String>> {
+    if transitions.is_empty() {
+        return Err(vec!["transitions: expected at least one, found none".to_owned()]);
+    }
+    let mut problems = Vec::new();
+    let mut weights = Vec::new();
+    for (index, transition) in transitions.iter().enumerate() {
+        if transitions[..index].contains(transition) {
+            problems.push(format!("transitions: {} is there twice", transition.name()));
+        }
+        match transition.weights(steps, seed) {
+            Ok(of_one) => weights.push(of_one),
+            Err(problem) => problems.push(format!("transitions: {problem}")),
+        }
+    }
+    if problems.is_empty() { Ok(weights) } else { Err(problems) }
 }
 
 fn check_numbers(config: &Config) -> Vec<String> {

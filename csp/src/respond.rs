@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use minicube::run::Ctx;
 use minicube::write_atomic;
-use ndarray::{Array2, Array3, Axis, s};
-use x5_dl::{Crop, Dataset};
+use ndarray::{Array2, Array3, Array5, Axis, s};
+use x5_dl::{Batch, Crop, Dataset};
 
 use crate::error::Error;
 use crate::index::VegetationIndex;
@@ -26,35 +26,39 @@ pub(crate) struct Job<'a> {
     pub(crate) index: VegetationIndex,
     /// The shifted variables.
     pub(crate) variables: &'a [Variable],
-    /// All forecasts of a sample.
-    pub(crate) perturbations: &'a [Perturbation],
+    /// Shares of a shift by step, one list a transition.
+    pub(crate) weights: &'a [Vec<f64>],
     /// Part of each cube that is forecast.
     pub(crate) crop: Option<Crop>,
     /// Samples forecast together.
     pub(crate) batch: usize,
 }
 
-/// Index signals `[sample, perturbation, step]` of `samples` (indices in the dataset). Each batch is kept in `cache`
-/// as soon as it is done, and read from there by a later run, which therefore gives the same bits.
+/// Index signals `[sample, perturbation, step]` of `samples` (indices in the dataset); `what` names the forecasts for
+/// people. Each batch is kept in `cache` as soon as it is done, and read from there by a later run, which therefore
+/// gives the same bits.
 ///
 /// # Errors
 /// Unreadable samples, a model that fails or returns another shape, or a full disk.
 pub(crate) fn respond(
     job: &Job<'_>,
+    what: &str,
     samples: &[usize],
+    perturbations: &[Perturbation],
     cache: &Path,
     ctx: &Ctx,
 ) -> Result<Array3<f64>, Error> {
     let steps = job.predictor.spec().target_steps;
-    let mut all = Array3::zeros((samples.len(), job.perturbations.len(), steps));
-    let progress = ctx.progress("forecasts", (samples.len() * job.perturbations.len()) as u64);
+    let each = perturbations.len();
+    let mut all = Array3::zeros((samples.len(), each, steps));
+    let progress = ctx.progress(what, (samples.len() * each) as u64);
     for (index, chunk) in samples.chunks(job.batch).enumerate() {
         let path = cache.join(format!("{index:06}.f64"));
-        let shape = (chunk.len(), job.perturbations.len(), steps);
+        let shape = (chunk.len(), each, steps);
         let signals = match read_chunk(&path, shape) {
             Some(signals) => signals,
             None => {
-                let signals = respond_batch(job, chunk)?;
+                let signals = respond_batch(job, chunk, perturbations)?;
                 let bytes: Vec<u8> = signals.iter().flat_map(|value| value.to_le_bytes()).collect();
                 write_atomic(&path, &bytes)?;
                 signals
@@ -62,29 +66,43 @@ pub(crate) fn respond(
         };
         let start = index * job.batch;
         all.slice_mut(s![start..start + chunk.len(), .., ..]).assign(&signals);
-        progress.inc((chunk.len() * job.perturbations.len()) as u64);
+        progress.inc((chunk.len() * each) as u64);
     }
     progress.finish();
     Ok(all)
 }
 
-fn respond_batch(job: &Job<'_>, samples: &[usize]) -> Result<Array3<f64>, Error> {
+fn respond_batch(
+    job: &Job<'_>,
+    samples: &[usize],
+    perturbations: &[Perturbation],
+) -> Result<Array3<f64>, Error> {
     let spec = job.predictor.spec();
     let original = job.dataset.batch(samples, job.crop)?;
     let mut shifted = original.clone();
-    let mut signals = Array3::zeros((samples.len(), job.perturbations.len(), spec.target_steps));
-    for (p, perturbation) in job.perturbations.iter().enumerate() {
-        shift_weather(&mut shifted, &original, &spec.weather, job.variables, *perturbation);
-        let frames = job.predictor.predict(&shifted)?;
-        let (rows, cols) = (original.valid.dim().2, original.valid.dim().3);
-        let expected = [samples.len(), spec.target_steps, spec.dynamic.len(), rows, cols];
-        if frames.shape() != expected {
-            let found = frames.shape().to_vec();
-            return Err(Error::ForecastShape { model: job.model.into(), expected: expected.to_vec(), found });
-        }
+    let mut signals = Array3::zeros((samples.len(), perturbations.len(), spec.target_steps));
+    for (p, perturbation) in perturbations.iter().enumerate() {
+        shift_weather(&mut shifted, &original, &spec.weather, job.variables, job.weights, *perturbation);
+        let frames = forecast(job, &shifted)?;
         signals.index_axis_mut(Axis(1), p).assign(&job.index.signals(frames.view()));
     }
     Ok(signals)
+}
+
+/// The frames of a batch, `[batch, step, channel, y, x]`.
+///
+/// # Errors
+/// A model that fails, or frames of another shape than it promised.
+pub(crate) fn forecast(job: &Job<'_>, batch: &Batch) -> Result<Array5<f32>, Error> {
+    let spec = job.predictor.spec();
+    let frames = job.predictor.predict(batch)?;
+    let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+    let expected = [batch.len(), spec.target_steps, spec.dynamic.len(), rows, cols];
+    if frames.shape() == expected {
+        return Ok(frames);
+    }
+    let (model, found) = (job.model.to_owned(), frames.shape().to_vec());
+    Err(Error::ForecastShape { model, expected: expected.to_vec(), found })
 }
 
 fn read_chunk(path: &Path, shape: (usize, usize, usize)) -> Option<Array3<f64>> {

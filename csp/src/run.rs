@@ -11,10 +11,12 @@ use x5_dl::Dataset;
 use crate::config::{Config, Gamma, MetricName};
 use crate::error::Error;
 use crate::explain::{Explanation, explain};
-use crate::output::{FILES, write_all};
 use crate::plan::Plan;
 use crate::predictor::{Predictor, TrainedModel};
 use crate::respond::{close_cache, open_cache};
+use crate::silent::{constant_value, frozen_samples, remark};
+use crate::store::{STORE, write_store};
+use crate::tables::{table_files, write_tables};
 use crate::{report, verify};
 
 /// Explains the model that the configuration names.
@@ -49,17 +51,22 @@ pub fn run_predictor(
     let clock = Instant::now();
     let cache = open_cache(&folder, &hash)?;
     let found = explain(&plan, &dataset, predictor, &cache, ctx)?;
-    write_all(&folder, &plan, &found, &hash)?;
+    write_tables(&folder, &plan, &found, &hash)?;
+    write_store(&folder.join(STORE), &plan, &found, &hash)?;
     close_cache(&folder)?;
     for store in dataset.paths() {
         run.input(&store);
     }
-    for file in FILES {
+    for file in table_files().chain([STORE]) {
         run.output(&folder.join(file));
     }
     run.outcome(Outcome::ok(&plan.model, clock.elapsed().as_secs_f64(), 0));
-    take_notes(&mut run, &plan, &found);
-    run.finish(&folder, Some(report::page(&plan, &found)))
+    let remarks = remarks(&plan, &found);
+    for text in &remarks {
+        tracing::warn!("{text}");
+    }
+    take_notes(&mut run, &plan, &found, &remarks);
+    run.finish(&folder, Some(report::page(&plan, &found, &remarks)))
 }
 
 /// What would be done, without doing it.
@@ -111,8 +118,8 @@ fn is_done(folder: &Path, hash: &str) -> bool {
         let manifest: Value = serde_json::from_slice(&bytes).ok()?;
         Some(manifest["plan_hash"] == hash)
     };
-    is_sealed(&folder.join(FILES[3]), hash)
-        && FILES[..3].iter().all(|file| folder.join(file).is_file())
+    is_sealed(&folder.join(STORE), hash)
+        && table_files().all(|file| folder.join(file).is_file())
         && folder.join("report.html").is_file()
         && same_manifest() == Some(true)
 }
@@ -128,16 +135,50 @@ fn warn_of_gamma(plan: &Plan) {
     }
 }
 
-fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation) {
+/// What must not be overlooked: a forecast that never changes, and variables that do not change it.
+fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
+    let (index, responses) = (plan.index.name(), &found.shifted.responses);
+    if let Some(value) = constant_value(responses) {
+        return vec![format!(
+            "the forecast {index} is {value} in every step of every sample, whatever the weather: the output of {} is \
+             dead or clipped, and all sensitivities are 0 for that reason alone",
+            plan.model
+        )];
+    }
+    let mut remarks = Vec::new();
+    let frozen = frozen_samples(responses);
+    if frozen > 0 {
+        remarks.push(format!(
+            "{frozen} of {} samples have one and the same {index} at all steps under all shifts: the model's output is \
+             dead or clipped there",
+            found.shifted.samples.len()
+        ));
+    }
+    for (variable, global) in plan.variables.iter().zip(&found.global) {
+        let (range, unit) = (variable.extremes(), &variable.unit);
+        remarks.extend(remark(&variable.name, index, global.movement, range, unit));
+        if global.out_of_range > 0.25 {
+            let [low, high] = variable.valid;
+            remarks.push(format!(
+                "{}: {:.0} % of the shifted values leave {low} to {high} {unit}; `clip` would keep them within a range",
+                variable.name,
+                100.0 * global.out_of_range
+            ));
+        }
+    }
+    remarks
+}
+
+fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation, remarks: &[String]) {
     let mut ranked: Vec<usize> = (0..plan.variables.len()).collect();
     ranked.sort_by(|a, b| {
-        let value = |v: usize| found.global[v].mean_over_pairs.mean;
+        let value = |v: usize| found.global[v].main().mean;
         value(*b).total_cmp(&value(*a))
     });
     let sensitivities: Vec<String> = ranked
         .iter()
         .map(|v| {
-            let (variable, value) = (&plan.variables[*v], &found.global[*v].mean_over_pairs);
+            let (variable, value) = (&plan.variables[*v], found.global[*v].main());
             format!("{} {:.5} ± {:.5} per {}", variable.name, value.mean, value.sd, variable.unit)
         })
         .collect();
@@ -173,4 +214,36 @@ fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation) {
         })
         .collect();
     run.note("curves", curves);
+    let families: Vec<Value> = plan
+        .variables
+        .iter()
+        .zip(&found.global)
+        .map(|(variable, global)| {
+            let counts = global.families.iter().map(|(family, n)| (family.name().to_owned(), json!(n)));
+            json!({"variable": variable.name, "best": counts.collect::<serde_json::Map<_, _>>()})
+        })
+        .collect();
+    run.note("curve families", families);
+    let lags: Vec<Value> = plan
+        .variables
+        .iter()
+        .zip(&found.lags)
+        .map(|(variable, lags)| {
+            json!({"variable": variable.name, "peak_lag": lags.peak(), "half_by_lag": lags.reached(0.5),
+                "sum": lags.total, "from_later_weather": lags.from_later})
+        })
+        .collect();
+    run.note("lags", lags);
+    let interactions: Vec<Value> = found
+        .interactions
+        .iter()
+        .map(|one| {
+            let [first, second] = one.variables.map(|v| &plan.variables[v].name);
+            json!({"first": first, "second": second, "strength": one.strength.value, "h2": one.h2.value})
+        })
+        .collect();
+    run.note("interactions", interactions);
+    if !remarks.is_empty() {
+        run.note("remarks", remarks.to_vec());
+    }
 }

@@ -1,5 +1,7 @@
 //! The weather variables that are explained: which model inputs they move, by how much, in which units.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use crate::config::VariableConfig;
@@ -44,6 +46,19 @@ pub struct Variable {
     pub clustered: Linear,
     /// Physical range of usable samples.
     pub valid: [f64; 2],
+    /// Physical range of shifted weather; `None` = not clipped.
+    pub clip: Option<[f64; 2]>,
+    /// Shift of a single step in the lag analysis.
+    pub pulse: f64,
+    /// Range over which the curves of all segments are averaged; `None` = that of the data.
+    pub range: Option<[f64; 2]>,
+}
+
+impl Variable {
+    /// Smallest and largest shift.
+    pub fn extremes(&self) -> [f64; 2] {
+        self.deltas.iter().fold([0.0; 2], |[low, high], delta| [delta.min(low), delta.max(high)])
+    }
 }
 
 /// What is known of a variable before the user says anything.
@@ -60,6 +75,8 @@ struct Known {
     valid: [f64; 2],
     /// Range where Level 2 is EarthNet: its cells without data read 0 mm, 0 hPa, 0 °C.
     valid_earthnet: [f64; 2],
+    /// Range of the paper's figure 3.
+    range: [f64; 2],
 }
 
 const KNOWN: [Known; 3] = [
@@ -72,6 +89,7 @@ const KNOWN: [Known; 3] = [
         earthnet: Linear { scale: 1.0 / 50.0, offset: 0.0 },
         valid: [-0.5, 500.0],
         valid_earthnet: [-0.5, 500.0],
+        range: [-2.0, 12.0],
     },
     Known {
         name: "pressure",
@@ -82,6 +100,7 @@ const KNOWN: [Known; 3] = [
         earthnet: Linear { scale: 1.0 / 200.0, offset: -4.5 },
         valid: [400.0, 1100.0],
         valid_earthnet: [900.0, 1100.0],
+        range: [990.0, 1040.0],
     },
     Known {
         name: "temperature",
@@ -95,6 +114,7 @@ const KNOWN: [Known; 3] = [
         earthnet: Linear { scale: 1.0 / 100.0, offset: 0.5 },
         valid: [-90.0, 70.0],
         valid_earthnet: [-60.0, 60.0],
+        range: [0.0, 35.0],
     },
 ];
 
@@ -198,6 +218,17 @@ pub(crate) fn resolve(
     if valid[0] >= valid[1] {
         problems.push(format!("variables.{name}: `valid` must be [low, high], found {valid:?}"));
     }
+    for (key, range) in [("clip", user.clip), ("range", user.range)] {
+        if let Some([low, high]) = range.filter(|[low, high]| low.partial_cmp(high) != Some(Ordering::Less)) {
+            problems.push(format!("variables.{name}: `{key}` must be [low, high], found [{low}, {high}]"));
+        }
+    }
+    let smallest = deltas.iter().copied().find(|delta| *delta > 0.0).or(deltas.first().copied());
+    let pulse = user.pulse.or(smallest).unwrap_or(0.0);
+    if pulse == 0.0 || !pulse.is_finite() {
+        problems
+            .push(format!("variables.{name}: `pulse` must be a finite shift other than 0, found {pulse}"));
+    }
     let variable = Variable {
         name: name.to_owned(),
         channels,
@@ -207,6 +238,9 @@ pub(crate) fn resolve(
         level2: level2_linear,
         clustered,
         valid,
+        clip: user.clip,
+        pulse,
+        range: user.range.or(known.map(|known| known.range)),
     };
     if problems.is_empty() { Ok(variable) } else { Err(problems) }
 }

@@ -1,6 +1,8 @@
 //! Integration tests, one binary.
 
 #[cfg(test)]
+mod analyses;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod disk;
@@ -10,5 +12,7 @@ mod paper;
 mod pipeline;
 #[cfg(test)]
 mod series;
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod vectors;

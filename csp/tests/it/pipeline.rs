@@ -13,7 +13,7 @@ use ndarray::Array5;
 use tempfile::TempDir;
 use x5_dl::{Batch, DataSpec};
 
-const WEATHER: [&str; 5] = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
+pub(crate) const WEATHER: [&str; 5] = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
 
 /// NDVI = .1 + 80 r − 4000 r² + .001 (T − 273.15) with rain r in m/day: its optimum is r = 10 mm/day.
 fn toy() -> ToyModel {
@@ -22,7 +22,7 @@ fn toy() -> ToyModel {
     ToyModel::new(&WEATHER, 4, 6, 0.1 - 0.27315, terms)
 }
 
-fn project(dir: &Path) -> Project {
+pub(crate) fn project(dir: &Path) -> Project {
     Project {
         name: "tiny".into(),
         dir: dir.to_owned(),
@@ -32,7 +32,7 @@ fn project(dir: &Path) -> Project {
     }
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         model: "toy".into(),
         k_range: [2, 4],
@@ -44,21 +44,32 @@ fn config() -> Config {
     }
 }
 
-fn tiny(samples: usize) -> TempDir {
+pub(crate) fn tiny(samples: usize) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     tiny_level2(dir.path(), samples, 12, 8).unwrap();
     dir
 }
 
-fn manifest(dir: &Path) -> serde_json::Value {
+pub(crate) fn manifest(dir: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(dir.join("explain/toy/run.json")).unwrap()).unwrap()
 }
 
-/// Hashes of the four data files.
+const TABLES: [&str; 7] = [
+    "segments.parquet",
+    "sensitivity.parquet",
+    "curves.parquet",
+    "fits.parquet",
+    "lags.parquet",
+    "interactions.parquet",
+    "surfaces.parquet",
+];
+
+/// Hashes of the data files.
 fn hashes(dir: &Path) -> BTreeMap<&'static str, String> {
     let folder = dir.join("explain/toy");
-    ["segments.parquet", "sensitivity.parquet", "curves.parquet", "signals.zarr"]
+    TABLES
         .into_iter()
+        .chain(["signals.zarr"])
         .map(|name| {
             let path = folder.join(name);
             (name, if path.is_dir() { sha256_store(&path).unwrap() } else { sha256_file(&path).unwrap() })
@@ -89,6 +100,14 @@ fn known_sensitivities_and_optimum_are_recovered() {
     assert!(ranking.starts_with("precipitation"), "{ranking}");
     assert!(ranking.contains("temperature 0.00100 ± 0.00000 per °C"), "{ranking}");
     assert!(ranking.ends_with("pressure 0.00000 ± 0.00000 per hPa"), "{ranking}");
+    // A zero is never silent.
+    let remarks = notes["remarks"].as_array().unwrap();
+    assert_eq!(
+        remarks,
+        &["pressure is ignored: not one NDVI of any sample and step changes under shifts from -30 to 30 hPa"]
+    );
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("pressure is ignored"));
     assert_conforms(&dir.path().join("explain/toy/signals.zarr"), "signals");
     let proof = check_predictor(&project(dir.path()), &config(), &toy()).unwrap();
     assert!(proof.text().contains("30 samples"), "{}", proof.text());
@@ -110,7 +129,17 @@ fn segments_cover_all_samples_and_the_report_has_all_parts() {
     };
     assert!((channel("sp_mean") - 903.0).abs() < 0.1 && (channel("t2m_mean") - 25.85).abs() < 0.1);
     let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
-    for part in ["table I", "table II", "Clusters", "Weather segments", "paper: precipitation", "0.0183"] {
+    let parts = [
+        "table I",
+        "table II",
+        "Clusters",
+        "Weather segments",
+        "paper: precipitation",
+        "0.0183",
+        "Lag",
+        "H²",
+    ];
+    for part in parts {
         assert!(page.contains(part), "{part}");
     }
     assert!(!dir.path().join("explain/toy/responses.partial").exists());

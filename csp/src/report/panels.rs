@@ -12,7 +12,7 @@ const MEMBERS: usize = 40;
 
 /// One panel a cluster: up to forty members in grey, the centroid in blue, the number of members above. All panels
 /// share one scale. `signals` `[sample, time]`, `centroids` `[cluster, time]`, in one unit.
-pub(crate) fn cluster_panels(
+pub(super) fn cluster_panels(
     signals: ArrayView2<'_, f64>,
     labels: &[usize],
     centroids: ArrayView2<'_, f64>,

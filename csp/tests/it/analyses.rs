@@ -1,0 +1,195 @@
+//! Analyses of models whose answer is written down: lags, interactions, transitions, dead outputs, noise.
+
+use csp::{Config, Error, Predictor, Shape, Transition, run_predictor};
+use minicube::run::Ctx;
+use ndarray::{Array5, ArrayView2, Axis};
+use x5_dl::{Batch, DataSpec};
+
+use crate::pipeline::{WEATHER, config, manifest, project, tiny};
+use crate::table::Table;
+
+const CONTEXT: usize = 4;
+const TARGET: usize = 6;
+const RAIN: usize = 0;
+const TEMPERATURE: usize = 1;
+
+/// A model that forecasts one number a step, the same at every pixel, by a formula of the weather `[step, input]`, the
+/// sample's number and the forecast step.
+struct Formula<F> {
+    spec: DataSpec,
+    formula: F,
+}
+
+fn formula<F: Fn(ArrayView2<'_, f32>, usize, usize) -> f64>(index: &str, formula: F) -> Formula<F> {
+    let spec = DataSpec {
+        dynamic: vec![index.to_owned()],
+        weather: WEATHER.map(str::to_owned).to_vec(),
+        statics: Vec::new(),
+        context_steps: CONTEXT,
+        target_steps: TARGET,
+    };
+    Formula { spec, formula }
+}
+
+impl<F: Fn(ArrayView2<'_, f32>, usize, usize) -> f64> Predictor for Formula<F> {
+    fn spec(&self) -> &DataSpec {
+        &self.spec
+    }
+    fn identity(&self) -> String {
+        "a formula".to_owned()
+    }
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+        let mut frames = Array5::zeros((batch.len(), TARGET, 1, rows, cols));
+        for (sample, mut frame) in frames.outer_iter_mut().enumerate() {
+            let weather = batch.weather.index_axis(Axis(0), sample);
+            let weather = weather.index_axis(Axis(2), 0).index_axis_move(Axis(2), 0);
+            let number = batch.sample_ids[sample][8..].parse().unwrap();
+            for t in 0..TARGET {
+                frame.index_axis_mut(Axis(0), t).fill((self.formula)(weather, number, t) as f32);
+            }
+        }
+        Ok(frames)
+    }
+}
+
+/// NDVI = .2 + 24 r(t) + 12 r(t − 1) + 4 r(t − 3) with rain r in m/day.
+#[test]
+fn a_known_memory_of_rain_is_recovered() {
+    let dir = tiny(24);
+    let memory = [24.0, 12.0, 0.0, 4.0];
+    let model = formula("ndvi", |weather, _, t| {
+        let past =
+            memory.iter().enumerate().map(|(lag, k)| k * f64::from(weather[[CONTEXT + t - lag, RAIN]]));
+        0.2 + past.sum::<f64>()
+    });
+    run_predictor(&project(dir.path()), &config(), &model, &Ctx::quiet(2)).unwrap();
+    let table = Table::read(dir.path(), "lags");
+    let rain = table.rows(&[("variable", "precipitation")]);
+    let value = table.numbers("value");
+    for (row, lag) in rain.iter().zip(0..) {
+        let exact = memory.get(lag).unwrap_or(&0.0) * 1e-3;
+        let (low, high) = (table.numbers("low")[*row], table.numbers("high")[*row]);
+        assert!((value[*row] - exact).abs() <= 0.01 * exact + 1e-7, "lag {lag}: {}", value[*row]);
+        assert!(low - 1e-6 <= exact && exact <= high + 1e-6, "lag {lag}: {low} to {high}");
+    }
+    assert_eq!(rain.len(), CONTEXT + TARGET);
+    assert_eq!(table.numbers("n_pairs")[rain[0]], TARGET as f64);
+    for row in table.rows(&[("variable", "pressure")]) {
+        assert_eq!(value[row], 0.0);
+    }
+    let lags = &manifest(dir.path())["notes"]["lags"][0];
+    assert_eq!((lags["variable"].as_str(), lags["peak_lag"].as_u64()), (Some("precipitation"), Some(0)));
+    assert_eq!(lags["half_by_lag"], 0);
+    assert!((lags["sum"].as_f64().unwrap() / 0.04 - 1.0).abs() < 0.01);
+}
+
+/// NDVI = .4 + .002 (T − 293 K) · r, rain r in mm/day: the mixed effect is .002 per °C and mm/day, pressure has none.
+#[test]
+fn a_known_interaction_is_recovered() {
+    let dir = tiny(24);
+    let model = formula("ndvi", |weather, _, t| {
+        let of = |input: usize| f64::from(weather[[CONTEXT + t, input]]);
+        0.4 + 0.002 * (of(TEMPERATURE) - 293.0) * of(RAIN) * 1e3
+    });
+    run_predictor(&project(dir.path()), &config(), &model, &Ctx::quiet(2)).unwrap();
+    let table = Table::read(dir.path(), "interactions");
+    let strength = |first: &str, second: &str| {
+        let row = table.rows(&[("first", first), ("second", second)])[0];
+        (table.numbers("strength")[row], table.numbers("h2")[row])
+    };
+    let (both, share) = strength("precipitation", "temperature");
+    assert!((both / 0.002 - 1.0).abs() < 0.01 && share > 0.05, "{both} {share}");
+    let (none, share) = strength("precipitation", "pressure");
+    assert!(none.abs() < 1e-8 && share < 1e-8, "{none} {share}");
+    // (3 + 1)² shifts for each of three pairs.
+    assert_eq!(Table::read(dir.path(), "surfaces").numbers("mixed").len(), 48);
+}
+
+/// NDVI = .2 + .001 T(t): under a ramp over the ten steps, forecast step t gets (4 + t + 1) / 10 of the shift, .75 on
+/// average; under a pulse at steps 5 and 6 two of the six forecast steps get all of it.
+#[test]
+fn transitions_act_by_their_share_of_the_forecast_steps() {
+    let dir = tiny(24);
+    let model = formula("ndvi", |weather, _, t| {
+        0.2 + 0.001 * (f64::from(weather[[CONTEXT + t, TEMPERATURE]]) - 273.15)
+    });
+    let of = |shape, start, steps| Transition { shape, start, steps };
+    let transitions =
+        vec![Transition::default(), of(Shape::Ramp, 0, 10), of(Shape::Pulse, 5, 2), of(Shape::Perlin, 0, 3)];
+    let shapes = Config { transitions, ..config() };
+    run_predictor(&project(dir.path()), &shapes, &model, &Ctx::quiet(2)).unwrap();
+    let table = Table::read(dir.path(), "sensitivity");
+    let value = |transition: &str| {
+        let wanted =
+            [("variable", "temperature"), ("reading", "mean_over_pairs"), ("transition", transition)];
+        table.numbers("value")[table.rows(&wanted)[0]]
+    };
+    for (transition, share) in [("constant", 1.0), ("ramp 0+10", 0.75), ("pulse 5+2", 1.0 / 3.0)] {
+        let found = value(transition);
+        assert!((found / (0.001 * share) - 1.0).abs() < 0.01, "{transition}: {found}");
+    }
+    assert!((0.0..0.001).contains(&value("perlin 3")));
+    let proof = csp::check_predictor(&project(dir.path()), &shapes, &model).unwrap();
+    assert!(proof.text().contains("24 samples"), "{}", proof.text());
+}
+
+#[test]
+fn a_dead_output_is_reported_and_not_taken_for_insensitivity() {
+    let dir = tiny(24);
+    let dead = formula("kndvi", |_, _, _| 0.0);
+    run_predictor(&project(dir.path()), &config(), &dead, &Ctx::quiet(2)).unwrap();
+    let remarks = manifest(dir.path())["notes"]["remarks"].as_array().unwrap().clone();
+    assert_eq!(remarks.len(), 1);
+    assert_eq!(
+        remarks[0],
+        "the forecast kNDVI is 0 in every step of every sample, whatever the weather: the output of toy is dead or \
+         clipped, and all sensitivities are 0 for that reason alone"
+    );
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("dead or clipped"));
+    let table = Table::read(dir.path(), "sensitivity");
+    assert!(table.numbers("value").iter().all(|value| *value == 0.0));
+    assert!(table.numbers("unmoved").iter().all(|share| *share == 1.0));
+}
+
+/// An output clipped at .5 moves in some samples only: in the dry ones.
+#[test]
+fn a_clipped_output_is_reported_with_its_share() {
+    let dir = tiny(24);
+    let clipped = formula("ndvi", |weather, number, t| {
+        let free = 0.3 + 10.0 * f64::from(weather[[CONTEXT + t, RAIN]]);
+        if number % 3 == 0 { free } else { 0.5 }
+    });
+    run_predictor(&project(dir.path()), &config(), &clipped, &Ctx::quiet(2)).unwrap();
+    let remarks = manifest(dir.path())["notes"]["remarks"].as_array().unwrap().clone();
+    let text = |i: usize| remarks[i].as_str().unwrap();
+    assert!(text(0).starts_with("16 of 24 samples have one and the same NDVI"), "{}", text(0));
+    assert!(text(1).starts_with("precipitation: 67 % of all NDVI values do not change"), "{}", text(1));
+    assert!(text(2).starts_with("pressure is ignored"), "{}", text(2));
+}
+
+/// Every sample answers to temperature in its own way, between half and one and a half times .001 per °C: of twelve
+/// such models the interval of the sensitivity holds the true .001 in all but few.
+#[test]
+fn noisy_answers_lie_inside_the_stated_interval() {
+    let mut inside = 0;
+    for seed in 0..12_u64 {
+        let dir = tiny(36);
+        let noisy = formula("ndvi", move |weather, number, t| {
+            // A fixed hash of sample and seed, evenly spread over −.5 … .5.
+            let mixed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed << 32);
+            let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let noise = (mixed >> 40) as f64 / (1_u64 << 24) as f64 - 0.5;
+            0.2 + 0.001 * (1.0 + noise) * (f64::from(weather[[CONTEXT + t, TEMPERATURE]]) - 273.15)
+        });
+        let few = Config { lag_samples: 0, interaction_samples: 0, bootstrap: 400, ..config() };
+        run_predictor(&project(dir.path()), &few, &noisy, &Ctx::quiet(2)).unwrap();
+        let table = Table::read(dir.path(), "sensitivity");
+        let row = table.rows(&[("variable", "temperature"), ("reading", "mean_over_pairs")])[0];
+        let (low, high) = (table.numbers("low")[row], table.numbers("high")[row]);
+        assert!(low < high && high - low < 5e-4, "seed {seed}: {low} to {high}");
+        inside += usize::from(low <= 0.001 && 0.001 <= high);
+    }
+    assert!(inside >= 10, "only {inside} of 12");
+}
