@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::Error;
 use crate::harness::adam::Adam;
 use crate::harness::backend;
-use crate::harness::gradient::{self, Examples, Loss};
+use crate::harness::gradient::{self, Examples, Loss, Network};
+use crate::model::Model;
 use crate::model::convlstm::{ConvLstm, ConvLstmShape};
 
 /// Best seconds of a training step of the published ConvLSTM (10 + 20 steps, five weather variables) on random
@@ -38,6 +39,7 @@ pub fn convlstm_step(batch: usize, side: usize, repeats: usize) -> Result<f64, E
         ],
         target: random(&[batch, values]),
         valid: ArrayD::ones(IxDyn(&[batch, values])),
+        ..Examples::default()
     };
     let net = ConvLstm::new(&shape, &backend::device());
     let mut weights = net.initial(0);
@@ -45,8 +47,8 @@ pub fn convlstm_step(batch: usize, side: usize, repeats: usize) -> Result<f64, E
     let mut best = f64::INFINITY;
     for _ in 0..=repeats {
         let clock = Instant::now();
-        let (_, gradient) = gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1)?;
-        adam.step(&mut weights, &gradient, 1e-3);
+        let answer = gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1)?;
+        adam.step(&mut weights, &answer.gradient, 1e-3, 0.0);
         best = best.min(clock.elapsed().as_secs_f64());
     }
     Ok(best)

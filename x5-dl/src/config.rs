@@ -1,5 +1,7 @@
 //! The `[train]` section: what the user wrote. What is left out is decided in `plan.rs`.
 
+use std::path::PathBuf;
+
 use minicube::Split;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,8 @@ use crate::baseline::Baseline;
 use crate::data::context::ContextGaps;
 use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
+use crate::model::ModelKind;
+use crate::model::efficientnet::Encoder;
 
 /// Section `[train]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,15 +47,15 @@ impl Default for Config {
     }
 }
 
-/// The kinds of models.
+/// How the learning rate falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    /// Pixelwise RNN of the DeepCube deliverable.
+pub enum DecayKind {
+    /// Drops by `gamma` at the `milestones`.
     #[default]
-    Rnn,
-    /// ConvLSTM of Diaconu et al. (2022).
-    Convlstm,
+    Milestones,
+    /// Half a cosine to 0.
+    Cosine,
 }
 
 /// One entry of `[[train.models]]`. Everything but the name has a default that depends on the kind.
@@ -66,7 +70,7 @@ pub struct ModelConfig {
     pub context_steps: Option<usize>,
     /// Forecast steps, where other than the section's.
     pub target_steps: Option<usize>,
-    /// Variables to forecast: `["kndvi"]` (RNN), `["blue", "green", "red", "nir"]` (ConvLSTM).
+    /// Variables to forecast; the model's own where absent: `["kndvi"]` (RNN), the four bands (ConvLSTM).
     pub dynamic: Option<Vec<String>>,
     /// Weather variables; all that Level 2 has.
     pub weather: Option<Vec<String>>,
@@ -77,28 +81,46 @@ pub struct ModelConfig {
     /// What is fed where the context has no observation; the stored value for EarthNet2021, else the last
     /// observation is held at the end of the context.
     pub context_gaps: Option<ContextGaps>,
-    /// Hidden sizes: one for the RNN (192), those before the output cell for the ConvLSTM (32, 32, 32).
+    /// Hidden sizes, by the model: one for the RNN (192), those before the output cell for the ConvLSTM (32, 32, 32).
     pub hidden: Option<Vec<usize>>,
     /// RNN: width of the GRU's input (half of hidden).
     pub update: Option<usize>,
-    /// ConvLSTM: side of the kernel (3).
+    /// ContextRNN, Channel-U-Net: what makes maps of the image.
+    pub encoder: Option<Encoder>,
+    /// U-Nets: halvings of the image (5).
+    pub depth: Option<usize>,
+    /// Convolutions: side of the kernel, odd; the published one where absent.
     pub kernel: Option<usize>,
-    /// What is minimised: masked squared (RNN) or absolute (ConvLSTM) error.
+    /// A file of weights to begin from: `.safetensors`, or a state dict or Lightning checkpoint of PyTorch.
+    pub weights: Option<PathBuf>,
+    /// What is minimised; as published where absent.
     pub loss: Option<Loss>,
-    /// Optimiser steps: 400 (RNN), 200 (ConvLSTM).
+    /// Optimiser steps: 400 (RNN), 200 (others). 0 = the weights of the file as they are.
     pub steps: Option<u64>,
-    /// Samples a step: 4.
+    /// Samples a batch: 4.
     pub batch: Option<usize>,
+    /// Batches a step: 1.
+    pub accumulate: Option<u64>,
     /// RNN: vegetation pixels of each sample (512).
     pub pixels: Option<usize>,
-    /// ConvLSTM: side of the crop in pixels (32).
+    /// All others: side of the crop in pixels (32).
     pub crop: Option<usize>,
-    /// Adam's learning rate: 0.005 (RNN), 0.001 (ConvLSTM).
+    /// Learning rate after the warm-up: 0.005 (RNN), 0.001 (ConvLSTM).
     pub learning_rate: Option<f64>,
+    /// Part of the steps, 0..1, over which the learning rate rises: 0.
+    pub warm_up: Option<f64>,
+    /// How it falls then.
+    pub decay: DecayKind,
     /// Parts of the steps, 0..1, after which the learning rate drops: 0.6 and 0.85.
     pub milestones: Option<Vec<f64>>,
     /// Factor of each drop: 0.3.
     pub gamma: Option<f64>,
+    /// AdamW's decay of the weights; 0 = Adam. As published where absent.
+    pub weight_decay: Option<f64>,
+    /// Part of the mean of the weights that each step keeps, 0..1; the mean then forecasts. 0 = off.
+    pub average: Option<f64>,
+    /// Best validations whose weights are kept: 1.
+    pub keep: Option<usize>,
     /// Largest gradient norm: 1 (RNN), none (ConvLSTM). 0 = none.
     pub clip_norm: Option<f64>,
     /// Validation every so many steps: a twentieth of the steps.

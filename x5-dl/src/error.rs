@@ -36,10 +36,26 @@ pub enum Error {
         reason: String,
     },
     /// Weights do not fit the network.
-    #[error("the weights do not fit the network: {reason}")]
+    #[error("the weights do not fit the network: {}", list(.differences))]
     WeightsMismatch {
-        /// The parameter, with expected and found shape.
+        /// Each parameter that differs, with expected and found shape.
+        differences: Vec<String>,
+    },
+    /// A checkpoint of PyTorch is damaged, or holds what cannot be read without running code.
+    #[error("{path}: not a usable PyTorch checkpoint: {reason}", path = path.display())]
+    TorchFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         reason: String,
+    },
+    /// A checkpoint is of another network.
+    #[error("{path}: weights of another network: {}", list(.differences), path = path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Each parameter that differs, with expected and found shape.
+        differences: Vec<String>,
     },
     /// Weights could not be encoded.
     #[error("weights cannot be encoded: {reason}")]
@@ -79,12 +95,16 @@ pub enum Error {
     #[error("[train]: {}", .0.join("; "))]
     Config(Vec<String>),
     /// Training left the numbers behind.
-    #[error("model {model}: the loss is {loss} at step {step}")]
+    #[error("model {model}: the loss is {loss} at step {step}, batch {batch}{}", blame(.samples))]
     Diverged {
         /// The model's name.
         model: String,
         /// The step.
         step: u64,
+        /// The batch, which is the step unless gradients are accumulated.
+        batch: u64,
+        /// The samples whose inputs, targets or predictions are not finite.
+        samples: Vec<String>,
         /// The loss.
         loss: f64,
     },
@@ -122,7 +142,19 @@ impl Error {
                 "run x4-level2 first, or lower `context_steps` and `target_steps` in [train]".into()
             }
             Error::Config(_) => "the keys of [train] are described in x5-dl/README.md".into(),
-            Error::Diverged { .. } => "lower `learning_rate` or set `clip_norm` for this model".into(),
+            Error::TorchFile { .. } => {
+                "save the state dict again with torch.save, or as .safetensors with safetensors.torch.save_file".into()
+            }
+            Error::Import { .. } => {
+                "set `hidden`, `kernel`, `dynamic`, `weather` and `statics` of the model as they were when it was trained"
+                    .into()
+            }
+            Error::Diverged { samples, .. } if !samples.is_empty() => {
+                "look at these samples in Level 2, or lower `learning_rate`; the last checkpoint is kept".into()
+            }
+            Error::Diverged { .. } => {
+                "lower `learning_rate` or set `clip_norm` for this model; the last checkpoint is kept".into()
+            }
             Error::Verify { .. } => "delete the model's folder and run x5-dl again".into(),
             Error::EncodeWeights { .. } | Error::Batch { .. } => return None,
         })
@@ -139,6 +171,20 @@ impl Error {
     pub(crate) fn encode_weights(reason: impl std::fmt::Display) -> Error {
         Error::EncodeWeights { reason: reason.to_string() }
     }
+}
+
+/// The first of many things.
+fn list(things: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown = things[..things.len().min(SHOWN)].join("; ");
+    match things.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+fn blame(samples: &[String]) -> String {
+    if samples.is_empty() { String::new() } else { format!(", not finite in sample {}", samples.join(", ")) }
 }
 
 impl From<Error> for Failure {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minicube::SCHEMA_VERSION;
-use ndarray::{Array3, Array5, ArrayD, Axis, Slice, s};
+use ndarray::{Array3, Array4, Array5, Axis, Slice, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -12,22 +12,11 @@ use crate::error::Error;
 use crate::harness::backend;
 use crate::harness::gradient::Network;
 use crate::harness::weights::{self, Weights};
-use crate::model::convlstm::{ConvLstm, ConvLstmShape};
-use crate::model::rnn::{PixelRnn, RnnShape};
+use crate::model::{Architecture, Layout};
 use crate::prepare::{self, Pixel, Preparation};
 
-/// Pixels that the RNN forecasts at once.
+/// Pixels that a network of single pixels forecasts at once.
 const PIXELS_AT_ONCE: usize = 4096;
-
-/// The networks there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Architecture {
-    /// Pixelwise RNN of the DeepCube deliverable.
-    Rnn(RnnShape),
-    /// ConvLSTM of Diaconu et al. (2022).
-    Convlstm(ConvLstmShape),
-}
 
 /// `model.json`: enough to rebuild the network and to feed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,12 +45,7 @@ pub struct ModelFile {
 /// A model that forecasts from un-normalised Level-2 batches.
 pub struct Forecaster {
     file: ModelFile,
-    net: Net,
-}
-
-enum Net {
-    Rnn(Box<PixelRnn>),
-    ConvLstm(Box<ConvLstm>),
+    network: Box<dyn Network>,
 }
 
 impl Forecaster {
@@ -81,15 +65,8 @@ impl Forecaster {
     /// [`Error::WeightsMismatch`] if the weights are not of this architecture.
     pub fn new(file: ModelFile, weights: &Weights) -> Result<Forecaster, Error> {
         let device = backend::device();
-        let net = match &file.architecture {
-            Architecture::Rnn(shape) => {
-                Net::Rnn(Box::new(weights::load(PixelRnn::new(shape, &device), weights, &device)?))
-            }
-            Architecture::Convlstm(shape) => {
-                Net::ConvLstm(Box::new(weights::load(ConvLstm::new(shape, &device), weights, &device)?))
-            }
-        };
-        Ok(Forecaster { file, net })
+        let network = file.architecture.network(&device).loaded(weights, &device)?;
+        Ok(Forecaster { file, network })
     }
 
     /// What a batch must contain.
@@ -122,32 +99,25 @@ impl Forecaster {
         self.check(batch)?;
         let spec = &self.file.data;
         let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
-        let parts: Vec<ArrayD<f32>> = (0..batch.len())
+        let parts: Vec<Array4<f32>> = (0..batch.len())
             .into_par_iter()
             .map(|b| {
                 let one = one_sample(batch, b);
-                match &self.net {
-                    Net::Rnn(net) => self.pixels(net, &one).insert_axis(Axis(1)).into_dyn(),
-                    Net::ConvLstm(net) => self.frames(net, &one),
+                match self.file.architecture.kind().defaults().layout {
+                    Layout::Pixels => self.pixels(&one).insert_axis(Axis(1)),
+                    Layout::Frames | Layout::FramePixels => self.frames(&one),
                 }
             })
             .collect();
-        let shape = (batch.len(), spec.target_steps, spec.dynamic.len(), rows, cols);
-        let mut forecast = Array5::zeros(shape);
-        for (mut into, part) in forecast.outer_iter_mut().zip(parts) {
-            ndarray::Zip::from(&mut into)
-                .and(part.view().into_dimensionality::<ndarray::Ix4>().map_err(|_| Error::Batch {
-                    what: "network output",
-                    expected: format!("{shape:?}"),
-                    found: "another".into(),
-                })?)
-                .for_each(|into, &v| *into = v);
+        let mut forecast = Array5::zeros((batch.len(), spec.target_steps, spec.dynamic.len(), rows, cols));
+        for (mut into, part) in forecast.outer_iter_mut().zip(&parts) {
+            into.assign(part);
         }
         Ok(forecast)
     }
 
     /// `[step, y, x]` of one sample.
-    fn pixels(&self, net: &PixelRnn, one: &Batch) -> Array3<f32> {
+    fn pixels(&self, one: &Batch) -> Array3<f32> {
         let (spec, prep) = (&self.file.data, &self.file.preparation);
         let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
         let all: Vec<Pixel> = (0..rows * cols).map(|p| (0, p / cols, p % cols)).collect();
@@ -155,20 +125,23 @@ impl Forecaster {
         let device = backend::device();
         for pixels in all.chunks(PIXELS_AT_ONCE) {
             let inputs = prepare::pixel_inputs(one, pixels, spec, prep);
-            let values = weights::to_array(net.predict(&inputs, &device));
+            let values = weights::to_array(self.network.predict(&inputs, &device));
             prepare::place_pixels(&mut frames, pixels, &values, prep.dynamic_scale);
         }
         frames
     }
 
     /// `[step, channel, y, x]` of one sample.
-    fn frames(&self, net: &ConvLstm, one: &Batch) -> ArrayD<f32> {
+    fn frames(&self, one: &Batch) -> Array4<f32> {
         let (spec, prep) = (&self.file.data, &self.file.preparation);
         let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
         let inputs = prepare::frame_inputs(one, spec, prep);
-        let values = weights::to_array(net.predict(&inputs, &backend::device()));
-        let shape = [spec.target_steps, spec.dynamic.len(), rows, cols];
-        prepare::shaped(&shape, values.iter().map(|v| v * prep.dynamic_scale).collect())
+        let values = weights::to_array(self.network.predict(&inputs, &backend::device()));
+        let mut values = values.iter().map(|v| v * prep.dynamic_scale);
+        // A network answers in this order, with as many values.
+        Array4::from_shape_simple_fn((spec.target_steps, spec.dynamic.len(), rows, cols), || {
+            values.next().unwrap_or(f32::NAN)
+        })
     }
 
     fn check(&self, batch: &Batch) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The command line of x5-dl.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,23 @@ enum Command {
     Stage(Verb),
     /// Put all trained models side by side: scores, distributions of errors, gains by landform
     Compare(Args),
+    /// Check weights trained elsewhere against a model and write them as safetensors under our names
+    ImportWeights(Import),
+}
+
+#[derive(clap::Args)]
+struct Import {
+    /// The weights: .safetensors, or a state dict (.pt) or Lightning checkpoint (.ckpt) of PyTorch.
+    #[arg(value_name = "WEIGHTS")]
+    file: PathBuf,
+    /// Name of the model in [train] that they are for.
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// The file to write [default: imported.safetensors in the model's folder].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    args: Args,
 }
 
 impl Command {
@@ -26,6 +44,7 @@ impl Command {
         match self {
             Command::Stage(verb) => verb.args(),
             Command::Compare(args) => args,
+            Command::ImportWeights(import) => &import.args,
         }
     }
 }
@@ -43,6 +62,9 @@ fn main() -> ExitCode {
             Command::Stage(Verb::Plan(_)) => Ok(x5_dl::describe(&plan)),
             Command::Stage(Verb::Verify(_)) => x5_dl::verify(&plan),
             Command::Compare(_) => x5_dl::compare(&plan),
+            Command::ImportWeights(import) => {
+                x5_dl::import_weights(&plan, &import.model, &import.file, import.out.as_deref())
+            }
         }
     })
 }

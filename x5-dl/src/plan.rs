@@ -8,17 +8,16 @@ use minicube::run::Project;
 use serde::Serialize;
 
 use crate::baseline::Baseline;
-use crate::config::{Config, ModelConfig, ModelKind};
+use crate::config::{Config, DecayKind, ModelConfig};
 use crate::data::DataSpec;
 use crate::data::context::ContextGaps;
 use crate::data::scaling::{Scaling, Statistics, static_inputs};
 use crate::data::source::{self, Store};
 use crate::error::Error;
-use crate::forecaster::Architecture;
 use crate::harness::fit::FitPlan;
 use crate::harness::gradient::Loss;
-use crate::model::convlstm::ConvLstmShape;
-use crate::model::rnn::RnnShape;
+use crate::harness::schedule::{Decay, Schedule};
+use crate::model::{Architecture, Sizes};
 use crate::prepare::Preparation;
 use crate::score::summary::Scoring;
 
@@ -46,6 +45,11 @@ pub struct ModelPlan {
     pub data: DataSpec,
     /// What is done to that first.
     pub preparation: Preparation,
+    /// The file of weights to begin from.
+    #[serde(skip)]
+    pub weights: Option<PathBuf>,
+    /// Its SHA-256.
+    pub weights_sha256: Option<String>,
     /// How it is trained.
     pub fit: FitPlan,
     /// How examples are drawn.
@@ -65,11 +69,11 @@ pub struct ModelPlan {
 /// How training examples are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sampling {
-    /// Samples a step.
+    /// Samples a batch.
     pub batch: usize,
-    /// RNN: pixels of each.
+    /// Networks of single pixels: pixels of each.
     pub pixels: usize,
-    /// ConvLSTM: side of the crop.
+    /// Networks of frames: side of the crop.
     pub crop: usize,
     /// Samples of the validation split used while training.
     pub validation_samples: usize,
@@ -128,8 +132,9 @@ impl Config {
                 format!("{}: context and target need at least one step", at("context_steps")),
             );
             let positive = [
-                ("steps", m.steps),
                 ("batch", m.batch.map(|v| v as u64)),
+                ("accumulate", m.accumulate),
+                ("keep", m.keep.map(|v| v as u64)),
                 ("pixels", m.pixels.map(|v| v as u64)),
                 ("crop", m.crop.map(|v| v as u64)),
                 ("validate_every", m.validate_every),
@@ -139,24 +144,32 @@ impl Config {
             for (key, value) in positive {
                 need(value != Some(0), format!("{}: expected at least 1, found 0", at(key)));
             }
+            let untrained = m.steps == Some(0) && m.weights.is_none();
+            need(
+                !untrained,
+                format!("{}: expected at least 1 where there are no `weights`, found 0", at("steps")),
+            );
             let rate = m.learning_rate.unwrap_or(1e-3);
             need(rate > 0.0 && rate < 1.0, format!("{}: expected 0..1, found {rate}", at("learning_rate")));
+            let parts = [("warm_up", m.warm_up), ("average", m.average), ("weight_decay", m.weight_decay)];
+            for (key, value) in parts.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+                need(
+                    (0.0..1.0).contains(&value),
+                    format!("{}: expected 0 to below 1, found {value}", at(key)),
+                );
+            }
             let inside = m.milestones.iter().flatten().all(|v| (0.0..=1.0).contains(v));
             need(inside, format!("{}: expected parts of the steps, 0..1", at("milestones")));
             let hidden = m.hidden.clone().unwrap_or(vec![1]);
-            need(!hidden.contains(&0), format!("{}: expected sizes of at least 1", at("hidden")));
+            let sized = !hidden.is_empty() && !hidden.contains(&0);
+            need(sized, format!("{}: expected sizes of at least 1", at("hidden")));
             let kernel = m.kernel.unwrap_or(3);
             need(kernel % 2 == 1, format!("{}: expected an odd number, found {kernel}", at("kernel")));
-            if m.model == ModelKind::Rnn {
-                need(
-                    hidden.len() == 1,
-                    format!("{}: the RNN has one size, found {}", at("hidden"), hidden.len()),
-                );
-                let channels = m.dynamic.as_ref().map_or(1, Vec::len);
-                need(
-                    channels == 1,
-                    format!("{}: the RNN forecasts one variable, found {channels}", at("dynamic")),
-                );
+            let bands = m.dynamic.as_ref().map_or(m.model.defaults().dynamic.len(), Vec::len) == 4;
+            let fits = m.loss != Some(Loss::MaskedNdvi) || bands;
+            need(fits, format!("{}: masked_ndvi needs the four bands to be forecast", at("loss")));
+            for (key, reason) in m.model.problems(m) {
+                need(false, format!("{}: {reason}", at(key)));
             }
         }
         found
@@ -167,17 +180,15 @@ impl Config {
     }
 
     fn resolve_model(&self, m: &ModelConfig, facts: &Facts, project_seed: u64) -> Result<ModelPlan, Error> {
-        let is_rnn = m.model == ModelKind::Rnn;
+        let own = m.model.defaults();
         let (context_steps, target_steps) = self.lengths(m);
         let texts = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<String>>();
-        let default_dynamic =
-            if is_rnn { texts(&["kndvi"]) } else { texts(&["blue", "green", "red", "nir"]) };
         let layers = facts.store.group("static");
-        // The ConvLSTM reads land cover too, though not as an input: the scores count vegetation only.
+        // Land cover is read even where it is no input: the scores count vegetation only.
         let default_statics: Vec<String> =
             texts(&["dem", "landcover"]).into_iter().filter(|name| layers.contains(name)).collect();
         let data = DataSpec {
-            dynamic: m.dynamic.clone().unwrap_or(default_dynamic),
+            dynamic: m.dynamic.clone().unwrap_or(texts(own.dynamic)),
             weather: m.weather.clone().unwrap_or_else(|| facts.store.group("weather").into_iter().collect()),
             statics: m.statics.clone().unwrap_or(default_statics),
             context_steps,
@@ -185,23 +196,45 @@ impl Config {
         };
         facts.store.check(&data)?;
         let preparation = facts.preparation(m, &data)?;
-        let architecture = architecture(m, &data, &preparation);
-        let steps = m.steps.unwrap_or(if is_rnn { 400 } else { 200 });
-        let part = |p: &f64| (p * steps as f64).round() as u64;
+        let sizes = Sizes {
+            context_steps,
+            target_steps,
+            channels: data.dynamic.len(),
+            statics: preparation.static_width(),
+            scaled_statics: preparation.scaled_width(),
+            weather: data.weather.len(),
+        };
+        let steps = m.steps.unwrap_or(own.steps);
+        let part = |p: f64| (p * steps as f64).round() as u64;
         let validate_every = m.validate_every.unwrap_or((steps / 20).max(1));
-        let clip = m.clip_norm.or(is_rnn.then_some(1.0));
+        let milestones = m.milestones.clone().unwrap_or(vec![0.6, 0.85]).into_iter().map(part).collect();
+        let above_0 = |value: Option<f64>| value.filter(|&v| v > 0.0);
+        let weights_sha256 = m.weights.as_deref().map(minicube::sha256_file).transpose()?;
         Ok(ModelPlan {
             name: m.name.clone(),
-            architecture,
+            architecture: m.model.architecture(m, &sizes),
             data,
             preparation,
+            weights: m.weights.clone(),
+            weights_sha256,
             fit: FitPlan {
                 steps,
-                learning_rate: m.learning_rate.unwrap_or(if is_rnn { 5e-3 } else { 1e-3 }),
-                milestones: m.milestones.clone().unwrap_or(vec![0.6, 0.85]).iter().map(part).collect(),
-                gamma: m.gamma.unwrap_or(0.3),
-                clip_norm: clip.filter(|&limit| limit > 0.0),
-                loss: m.loss.unwrap_or(if is_rnn { Loss::MaskedMse } else { Loss::MaskedL1 }),
+                learning_rate: m.learning_rate.unwrap_or(own.learning_rate),
+                schedule: Schedule {
+                    warm_up: part(m.warm_up.unwrap_or(0.0)),
+                    decay: match m.decay {
+                        DecayKind::Milestones => {
+                            Decay::Milestones { steps: milestones, gamma: m.gamma.unwrap_or(0.3) }
+                        }
+                        DecayKind::Cosine => Decay::Cosine,
+                    },
+                },
+                weight_decay: m.weight_decay.unwrap_or(own.weight_decay),
+                accumulate: m.accumulate.unwrap_or(1),
+                average: above_0(m.average),
+                clip_norm: above_0(m.clip_norm.or(own.clip_norm)),
+                loss: m.loss.unwrap_or(own.loss),
+                keep: m.keep.unwrap_or(1),
                 validate_every,
                 checkpoint_every: m.checkpoint_every.unwrap_or(validate_every),
             },
@@ -250,12 +283,11 @@ impl Facts {
     }
 
     fn preparation(&self, m: &ModelConfig, data: &DataSpec) -> Result<Preparation, Error> {
-        let is_rnn = m.model == ModelKind::Rnn;
+        let own = m.model.defaults();
         let from_earthnet = self.source == "earthnet2021";
         let scaling = match m.scaling {
             Scaling::Auto if from_earthnet => Scaling::None,
-            Scaling::Auto if is_rnn => Scaling::Positive,
-            Scaling::Auto => Scaling::Zscore,
+            Scaling::Auto => own.scaling,
             chosen => chosen,
         };
         let weather = data
@@ -270,7 +302,7 @@ impl Facts {
                 &self.store,
                 &self.statistics,
                 &data.statics,
-                is_rnn || m.statics.is_some(),
+                own.feed_classes || m.statics.is_some(),
                 from_earthnet,
             )?,
             context_gaps: m.context_gaps.unwrap_or(if from_earthnet {
@@ -278,33 +310,7 @@ impl Facts {
             } else {
                 ContextGaps::Hold
             }),
-            dynamic_scale: if is_rnn && is_kndvi { 1f32.tanh() } else { 1.0 },
+            dynamic_scale: if own.unit_kndvi && is_kndvi { 1f32.tanh() } else { 1.0 },
         })
-    }
-}
-
-fn architecture(m: &ModelConfig, data: &DataSpec, preparation: &Preparation) -> Architecture {
-    match m.model {
-        ModelKind::Rnn => {
-            let hidden = m.hidden.as_ref().and_then(|h| h.first().copied()).unwrap_or(192);
-            Architecture::Rnn(RnnShape {
-                context_steps: data.context_steps,
-                statics: preparation.scaled_width(),
-                drivers: data.weather.len() + preparation.static_width(),
-                hidden,
-                update: m.update.unwrap_or((hidden / 2).max(1)),
-                // The published widths (384 and 128 for 192), in proportion.
-                state_hidden: 2 * hidden,
-                update_hidden: (2 * hidden / 3).max(1),
-            })
-        }
-        ModelKind::Convlstm => Architecture::Convlstm(ConvLstmShape {
-            channels: data.dynamic.len(),
-            statics: preparation.static_width(),
-            weather: data.weather.len(),
-            hidden: m.hidden.clone().unwrap_or(vec![32, 32, 32]),
-            kernel: m.kernel.unwrap_or(3),
-            target_steps: data.target_steps,
-        }),
     }
 }

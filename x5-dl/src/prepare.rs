@@ -1,6 +1,6 @@
 //! From a batch to network inputs, and from network outputs back to frames.
 
-use ndarray::{Array2, Array3, Array5, ArrayD, IxDyn, s};
+use ndarray::{Array2, Array3, Array5, ArrayD, Axis, IxDyn, s};
 use serde::{Deserialize, Serialize};
 
 use crate::data::context::{self, ContextGaps};
@@ -114,10 +114,14 @@ pub(crate) fn pixel_examples(
         .into_dyn(),
         valid: Array2::from_shape_fn(shape, |(p, t)| valid[[pixels[p].0, t, pixels[p].1, pixels[p].2]])
             .into_dyn(),
+        steps: spec.target_steps,
+        samples: pixels.iter().map(|&(b, ..)| batch.sample_ids[b].clone()).collect(),
     }
 }
 
-/// ConvLSTM inputs: context frames, statics, and the weather of all steps on every pixel.
+/// Inputs of networks of frames: context `[batch, context, channel, y, x]`, statics `[batch, layer, y, x]`, the
+/// weather of all steps on every pixel `[batch, step, variable, y, x]`, and 1 where the context is not observed
+/// `[batch, context, 1, y, x]`.
 pub(crate) fn frame_inputs(batch: &Batch, spec: &DataSpec, prep: &Preparation) -> Vec<ArrayD<f32>> {
     let held = context::context(batch, spec.context_steps, prep.context_gaps);
     let (n, steps, rows, cols) = batch.valid.dim();
@@ -138,21 +142,61 @@ pub(crate) fn frame_inputs(batch: &Batch, spec: &DataSpec, prep: &Preparation) -
     let weather = Array5::from_shape_fn((n, steps, variables, rows, cols), |(b, t, v, y, x)| {
         prep.weather[v].apply(batch.weather[[b, t, v, window_cell(y, rows, wy), window_cell(x, cols, wx)]])
     });
-    vec![held.mapv(|v| prep.unit(v)).into_dyn(), statics.into_dyn(), weather.into_dyn()]
+    let masked = batch.valid.slice(s![.., ..spec.context_steps, .., ..]).mapv(|v| 1.0 - v);
+    vec![
+        held.mapv(|v| prep.unit(v)).into_dyn(),
+        statics.into_dyn(),
+        weather.into_dyn(),
+        masked.insert_axis(Axis(2)).into_dyn(),
+    ]
 }
 
-/// ConvLSTM inputs with targets; the mask counts for every channel.
-pub(crate) fn frame_examples(batch: &Batch, spec: &DataSpec, prep: &Preparation) -> Examples {
+/// Inputs of networks of frames with targets. The mask counts for every channel; `counted` is `[batch, y, x]`, 0 for
+/// pixels that do not count at all, and `by_pixel` gives each pixel the same weight, however often it was observed.
+pub(crate) fn frame_examples(
+    batch: &Batch,
+    counted: &Array3<f32>,
+    by_pixel: bool,
+    spec: &DataSpec,
+    prep: &Preparation,
+) -> Examples {
     let target = context::target(batch, spec.context_steps).mapv(|v| prep.unit(v));
     let valid = context::target_valid(batch, spec.context_steps);
     let (n, steps, channels, rows, cols) = target.dim();
-    let each = Array5::from_shape_fn((n, steps, channels, rows, cols), |(b, t, _, y, x)| valid[[b, t, y, x]]);
+    let index = spec.dynamic.iter().position(|name| name == "ndvi" || name == "kndvi");
+    let fed = |c: usize| !by_pixel || index.is_none_or(|index| index == c);
+    let mut each = Array5::from_shape_fn((n, steps, channels, rows, cols), |(b, t, c, y, x)| {
+        if fed(c) { valid[[b, t, y, x]] * counted[[b, y, x]] } else { 0.0 }
+    });
+    if by_pixel {
+        let seen = each.sum_axis(Axis(2)).sum_axis(Axis(1));
+        let seen = seen.insert_axis(Axis(1)).insert_axis(Axis(1));
+        each /= &seen.mapv(|count| if count > 0.0 { count } else { 1.0 });
+    }
     let size = [n, steps * channels * rows * cols];
     Examples {
         inputs: frame_inputs(batch, spec, prep),
         target: shaped(&size, target.into_iter().collect()),
         valid: shaped(&size, each.into_iter().collect()),
+        steps,
+        samples: batch.sample_ids.clone(),
     }
+}
+
+/// Examples of some pixels of the frames of one channel, numbered row by row, as many of each sample; they become a
+/// fifth input, `[batch, pixel]`.
+pub(crate) fn only_pixels(mut examples: Examples, chosen: &Array2<usize>) -> Examples {
+    let (items, count) = chosen.dim();
+    let pixels = examples.target.len() / (items * examples.steps).max(1);
+    let cut = |all: &ArrayD<f32>| {
+        let cut = Array3::from_shape_fn((items, examples.steps, count), |(b, t, k)| {
+            all[[b, t * pixels + chosen[[b, k]]]]
+        });
+        shaped(&[items, examples.steps * count], cut.into_iter().collect())
+    };
+    let (target, valid) = (cut(&examples.target), cut(&examples.valid));
+    examples.inputs.push(chosen.mapv(|pixel| pixel as f32).into_dyn());
+    Examples { target, valid, ..examples }
 }
 
 /// Puts `[pixel, step]` values at their places in `[step, y, x]` frames.
@@ -224,8 +268,9 @@ mod tests {
     #[test]
     fn frames_get_the_weather_of_all_steps_on_every_pixel() {
         let (batch, spec, preparation) = batch();
-        let examples = frame_examples(&batch, &spec, &preparation);
-        let [context, statics, weather] = examples.inputs.as_slice() else { panic!("three inputs") };
+        let examples = frame_examples(&batch, &Array3::ones((1, 2, 2)), false, &spec, &preparation);
+        let [context, statics, weather, masked] = examples.inputs.as_slice() else { panic!("four inputs") };
+        assert_eq!(masked.shape(), [1, 3, 1, 2, 2]);
         assert_eq!(context.shape(), [1, 3, 1, 2, 2]);
         assert_eq!(statics.shape(), [1, 3, 2, 2]);
         assert_eq!(weather.shape(), [1, 5, 1, 2, 2]);
@@ -235,6 +280,29 @@ mod tests {
             [1.0, 1.1, 1.0, 1.1]
         );
         assert_eq!(examples.target.shape(), [1, 8]);
+    }
+
+    #[test]
+    fn each_pixel_weighs_the_same_where_asked_for() {
+        let (mut batch, spec, preparation) = batch();
+        // The first pixel is seen in one of the two target steps, the last does not count.
+        batch.valid[[0, 3, 0, 0]] = 0.0;
+        let mut counted = Array3::ones((1, 2, 2));
+        counted[[0, 1, 1]] = 0.0;
+        let examples = frame_examples(&batch, &counted, true, &spec, &preparation);
+        let weights: Vec<f32> = examples.valid.iter().copied().collect();
+        assert_eq!(weights, [0.0, 0.5, 0.5, 0.0, 1.0, 0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn chosen_pixels_take_their_targets_along() {
+        let (batch, spec, preparation) = batch();
+        let all = frame_examples(&batch, &Array3::ones((1, 2, 2)), false, &spec, &preparation);
+        // 0.1 times the step, 0.01 times the pixel; steps 3 and 4, pixels 3 and 1.
+        let some = only_pixels(all, &ndarray::arr2(&[[3, 1]]));
+        let rounded = some.target.iter().map(|v| (v * 100.0).round() / 100.0).collect::<Vec<f32>>();
+        assert_eq!(rounded, [0.33, 0.31, 0.43, 0.41]);
+        assert_eq!(some.inputs[4].iter().copied().collect::<Vec<f32>>(), [3.0, 1.0]);
     }
 
     #[test]

@@ -38,11 +38,15 @@ pub(crate) fn report(
             file.best_step,
             file.steps
         ))
-        .section("Training")
-        .svg("Loss on the training examples of each interval and on fixed validation examples.", &loss_curve(metrics))
-        .section("Scores")
-        .text(COLUMNS_TEXT)
-        .table(&COLUMNS, scores.iter().map(row).collect());
+        .section("Training");
+    page = match metrics {
+        [] => page.text("Not trained here: the weights are those of a file."),
+        _ => page.svg(
+            "Loss on the training examples of each interval and on fixed validation examples.",
+            &loss_curve(metrics),
+        ),
+    };
+    page = page.section("Scores").text(COLUMNS_TEXT).table(&COLUMNS, scores.iter().map(row).collect());
     if let Some(svg) = error_by_lead(scores) {
         page = page.svg("Mean absolute error of kNDVI by lead step.", &svg);
     }

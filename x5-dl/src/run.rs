@@ -15,7 +15,7 @@ use crate::harness::checkpoint::Metric;
 use crate::plan::{ModelPlan, Plan};
 use crate::report::report;
 use crate::score::summary::Score;
-use crate::train::train;
+use crate::train::{EVENTS, train};
 
 /// `scores.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,10 @@ fn run_model(plan: &Plan, model: &ModelPlan, ctx: &Ctx) -> Result<Finish, Failur
 
     for (store, _) in &model.inputs {
         run.input(&plan.level2.join(store));
+    }
+    let events = format!("tensorboard/{EVENTS}");
+    if folder.join(&events).exists() {
+        run.output(&folder.join(&events));
     }
     for file in ["model.json", "weights.safetensors", "metrics.jsonl", "scores.json", "forecast.zarr"] {
         run.output(&folder.join(file));

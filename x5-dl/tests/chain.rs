@@ -8,7 +8,7 @@ use std::time::Duration;
 use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk, tiny_level2};
 use minicube::{Split, sha256_file, sha256_store};
 use ndarray::Axis;
-use x5_dl::{Crop, Dataset, Forecaster, Scores};
+use x5_dl::{Crop, Dataset, Forecaster, Scores, Weights};
 
 const RNN: &str = r#"
 [[train.models]]
@@ -32,6 +32,71 @@ hidden = [8]
 steps = 30
 crop = 6
 learning_rate = 0.01
+"#;
+
+/// One small model of each kind that the other tests do not train.
+const OTHERS: &str = r#"
+[[train.models]]
+name = "sg_convlstm"
+model = "sg_convlstm"
+weather = ["tp_mean", "t2m_mean"]
+hidden = [3]
+kernel = 3
+steps = 3
+crop = 6
+decay = "cosine"
+warm_up = 0.4
+
+[[train.models]]
+name = "convlstm_ae"
+model = "convlstm_ae"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [4, 3]
+steps = 3
+crop = 6
+accumulate = 2
+
+[[train.models]]
+name = "nf_unet"
+model = "nf_unet"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [16]
+depth = 2
+steps = 3
+average = 0.9
+
+[[train.models]]
+name = "st_unet"
+model = "st_unet"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [16]
+depth = 1
+steps = 3
+keep = 2
+"#;
+
+/// The models with an encoder.
+const ENCODERS: &str = r#"
+[[train.models]]
+name = "context_rnn"
+model = "context_rnn"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "convolutions"
+hidden = [12]
+pixels = 40
+steps = 3
+
+[[train.models]]
+name = "channel_unet"
+model = "channel_unet"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "efficientnet_b0"
+dynamic = ["kndvi"]
+steps = 2
+batch = 2
 "#;
 
 /// A project in a temporary folder.
@@ -70,6 +135,11 @@ impl Project {
     fn run(&self, verb: &str, threads: &str) -> Output {
         self.command(verb, threads).output().unwrap()
     }
+}
+
+/// Weights that PyTorch saved, for a ConvLSTM of other inputs than those of [`CONVLSTM`].
+fn foreign_weights() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_lightning.ckpt")
 }
 
 fn ok(output: &Output) -> String {
@@ -115,6 +185,68 @@ fn both_models_run_verify_and_are_left_alone_then() {
     assert!(scores[0].earthnet.unwrap().ens.unwrap() > 0.0);
 
     verify_notices_damage(&project);
+}
+
+#[test]
+fn every_other_model_runs_and_verifies() {
+    let project = Project::new(OTHERS);
+    ok(&project.run("run", "2"));
+    let verified = ok(&project.run("verify", "2"));
+    for name in ["sg_convlstm", "convlstm_ae", "nf_unet", "st_unet"] {
+        assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
+        assert!(verified.contains(&format!("{name}: verified, 3 lines")), "{verified}");
+        let events = project.model(name).join("tensorboard/events.out.tfevents.0.x5-dl");
+        assert!(std::fs::metadata(events).unwrap().len() > 100, "{name}");
+    }
+    // The best of the three validations is the model, the second best lies beside.
+    let second = std::fs::read_dir(project.model("st_unet").join("checkpoint")).unwrap();
+    let names: Vec<String> = second.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with("step")).count(), 1, "{names:?}");
+}
+
+#[test]
+fn models_with_encoders_run_and_verify() {
+    let project = Project::new(ENCODERS);
+    ok(&project.run("run", "2"));
+    let verified = ok(&project.run("verify", "2"));
+    for name in ["context_rnn", "channel_unet"] {
+        assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
+        assert!(verified.contains(&format!("{name}: verified")), "{verified}");
+    }
+    // The running statistics of the normalisations moved away from 0 and 1.
+    let weights = Weights::read(&project.model("channel_unet").join("weights.safetensors")).unwrap();
+    let at = |name: &str| &weights.0[&format!("unet.encoder.bn1.{name}")];
+    assert!(at("running_mean").iter().all(|v| *v != 0.0) && at("running_var").iter().all(|v| *v != 1.0));
+}
+
+/// Weights of a file forecast as the model they are of; those of another network are refused with all that differs.
+#[test]
+fn weights_of_a_file_are_checked_and_forecast() {
+    let project = Project::new(CONVLSTM);
+    ok(&project.run("run", "2"));
+    let trained = project.model("convlstm").join("weights.safetensors");
+    let head = "context_steps = 6\ntarget_steps = 12\n";
+    let copy = CONVLSTM.replace("name = \"convlstm\"", "name = \"copy\"").replace("steps = 30", "steps = 0");
+    project.write(&format!("{head}{copy}weights = \"{}\"\n", trained.display()));
+    ok(&project.run("run", "2"));
+    assert!(ok(&project.run("verify", "2")).contains("copy: verified, 0 lines"));
+    let score = |name: &str| Scores::read(&project.model(name)).unwrap().scores[0].kndvi.clone();
+    assert_eq!(score("copy"), score("convlstm"));
+
+    let import = |file: &Path| {
+        let mut command = project.command("import-weights", "1");
+        command.arg(file).args(["--model", "copy"]).output().unwrap()
+    };
+    assert!(ok(&import(&trained)).contains("as copy has them"));
+    let imported = project.model("copy").join("imported.safetensors");
+    assert_eq!(Weights::read(&imported).unwrap(), Weights::read(&trained).unwrap());
+
+    let output = import(&foreign_weights());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("cells.0.conv.bias: expected [32], found [24]"), "{text}");
+    assert!(text.contains("cells.2.conv.weight: expected nothing, found [16, 10, 3, 3]"), "{text}");
+    assert!(text.contains("hint: set `hidden`"), "{text}");
 }
 
 /// A model that learnt and one that did not: the table has the better one first, the test sees that its errors are smaller.
@@ -193,7 +325,7 @@ fn a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_to_the_same_bytes(
         };
         let error = disk.assert_told();
         assert!(step == Some(120) || error.contains("checkpoint/state.safetensors"), "{error}");
-        disk.assert_whole(&["checkpoint"]).unwrap();
+        disk.assert_whole(&["checkpoint", "tensorboard"]).unwrap();
         assert_eq!(checkpoint_step(&disk.left.join("rnn/checkpoint/state.safetensors")), step, "{error}");
         assert_eq!(hashes(&folder), expected, "with {room} of {whole} KiB");
     }

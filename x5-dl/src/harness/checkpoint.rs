@@ -30,11 +30,21 @@ pub(crate) struct State {
     pub(crate) step: u64,
     pub(crate) weights: Weights,
     pub(crate) adam: Adam,
-    /// Weights, loss and step of the best validation so far.
-    pub(crate) best: Option<(Weights, f64, u64)>,
+    /// The mean of the weights over the steps, newer ones counting more; where it is asked for.
+    pub(crate) average: Option<Weights>,
+    /// The best validations so far, the best first.
+    pub(crate) best: Vec<Best>,
     pub(crate) metrics: Vec<Metric>,
     /// Loss and gradient norm summed since the last line of metrics.
     pub(crate) pending: (f64, f64),
+}
+
+/// Weights that did well on the validation examples.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Best {
+    pub(crate) weights: Weights,
+    pub(crate) loss: f64,
+    pub(crate) step: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,7 +52,8 @@ struct Note {
     key: String,
     step: u64,
     adam_steps: u64,
-    best: Option<(f64, u64)>,
+    average: bool,
+    best: Vec<(f64, u64)>,
     metrics: Vec<Metric>,
     pending: (f64, f64),
 }
@@ -50,7 +61,37 @@ struct Note {
 impl State {
     pub(crate) fn new(weights: Weights) -> State {
         let adam = Adam::new(&weights);
-        State { step: 0, weights, adam, best: None, metrics: Vec::new(), pending: (0.0, 0.0) }
+        State {
+            step: 0,
+            weights,
+            adam,
+            average: None,
+            best: Vec::new(),
+            metrics: Vec::new(),
+            pending: (0.0, 0.0),
+        }
+    }
+
+    /// The weights to forecast with: the best on the validation examples, else the average, else the last.
+    pub(crate) fn chosen(&self) -> &Weights {
+        self.best.first().map_or_else(|| self.current(), |best| &best.weights)
+    }
+
+    /// The weights to validate: the average where there is one.
+    pub(crate) fn current(&self) -> &Weights {
+        self.average.as_ref().unwrap_or(&self.weights)
+    }
+
+    /// Notes a validation of the current weights; the `keep` best are kept, the earlier of two equal ones
+    /// first, NaN last.
+    pub(crate) fn validated(&mut self, loss: f64, keep: usize) {
+        let at =
+            self.best.iter().position(|best| loss.total_cmp(&best.loss).is_lt()).unwrap_or(self.best.len());
+        if at < keep {
+            let weights = self.current().clone();
+            self.best.insert(at, Best { weights, loss, step: self.step });
+            self.best.truncate(keep);
+        }
     }
 
     /// Writes the state, whole or not at all. `key` is the identity of the plan.
@@ -59,14 +100,18 @@ impl State {
         all.insert_all("weights.", &self.weights);
         all.insert_all("first.", &self.adam.first);
         all.insert_all("second.", &self.adam.second);
-        if let Some((best, _, _)) = &self.best {
-            all.insert_all("best.", best);
+        if let Some(average) = &self.average {
+            all.insert_all("average.", average);
+        }
+        for (rank, best) in self.best.iter().enumerate() {
+            all.insert_all(&format!("best{rank}."), &best.weights);
         }
         let note = Note {
             key: key.to_owned(),
             step: self.step,
             adam_steps: self.adam.steps,
-            best: self.best.as_ref().map(|&(_, loss, step)| (loss, step)),
+            average: self.average.is_some(),
+            best: self.best.iter().map(|best| (best.loss, best.step)).collect(),
             metrics: self.metrics.clone(),
             pending: self.pending,
         };
@@ -90,7 +135,13 @@ impl State {
             step: note.step,
             weights: all.strip("weights."),
             adam: Adam { first: all.strip("first."), second: all.strip("second."), steps: note.adam_steps },
-            best: note.best.map(|(loss, step)| (all.strip("best."), loss, step)),
+            average: note.average.then(|| all.strip("average.")),
+            best: note
+                .best
+                .iter()
+                .enumerate()
+                .map(|(rank, &(loss, step))| Best { weights: all.strip(&format!("best{rank}.")), loss, step })
+                .collect(),
             metrics: note.metrics,
             pending: note.pending,
         }))
@@ -107,12 +158,24 @@ mod tests {
         let weights = Weights([("a".to_owned(), arr1(&[0.1f32, -3.7e-9]).into_dyn())].into());
         let mut state = State::new(weights.clone());
         state.step = 7;
-        state.best = Some((weights, 0.1 + 0.2, 5));
+        state.average = Some(weights);
+        state.validated(0.1 + 0.2, 2);
+        state.validated(0.1, 2);
         state.pending = (1.0 / 3.0, 0.7);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.safetensors");
         state.save(&path, "k").unwrap();
         assert_eq!(State::load(&path, "k").unwrap(), Some(state));
         assert_eq!(State::load(&path, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn the_best_validations_are_kept_in_order() {
+        let mut state = State::new(Weights::default());
+        for (step, loss) in [(1, 0.5), (2, 0.3), (3, 0.5), (4, f64::NAN), (5, 0.4)] {
+            state.step = step;
+            state.validated(loss, 3);
+        }
+        assert_eq!(state.best.iter().map(|best| best.step).collect::<Vec<_>>(), [2, 5, 1]);
     }
 }

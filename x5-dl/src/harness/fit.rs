@@ -5,9 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::harness::adam::{clip_norm, multi_step};
-use crate::harness::checkpoint::State;
+use crate::harness::adam::clip_norm;
+use crate::harness::checkpoint::{Metric, State};
 use crate::harness::gradient::{self, Examples, Loss, Network};
+use crate::harness::schedule::Schedule;
 use crate::harness::weights::Weights;
 
 /// How a network is trained. Lengths are in steps, never in seconds, so that a run can be repeated.
@@ -17,14 +18,21 @@ pub struct FitPlan {
     pub steps: u64,
     /// Adam's learning rate at the start.
     pub learning_rate: f64,
-    /// Steps at which the learning rate is multiplied by `gamma`.
-    pub milestones: Vec<u64>,
-    /// Factor at each milestone.
-    pub gamma: f64,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// AdamW's decay of the weights; 0 = Adam.
+    pub weight_decay: f64,
+    /// Batches whose gradients are averaged for one step.
+    pub accumulate: u64,
+    /// Forecast with the exponential mean of the weights, of which each step keeps this part; none = with the
+    /// weights themselves.
+    pub average: Option<f64>,
     /// Largest norm of the gradient; none = no clipping.
     pub clip_norm: Option<f64>,
     /// What is minimised.
     pub loss: Loss,
+    /// So many of the best validations are kept.
+    pub keep: usize,
     /// Validation every so many steps, and at the end.
     pub validate_every: u64,
     /// Checkpoint every so many steps, and at the end.
@@ -33,22 +41,26 @@ pub struct FitPlan {
 
 /// What the loop asks its caller for.
 pub(crate) trait Feed {
-    /// The examples of a step; a function of the step alone, so that a resumed run sees the same.
-    fn training(&self, step: u64) -> Result<Examples, Error>;
+    /// The examples of a batch; a function of its number alone, so that a resumed run sees the same. With
+    /// accumulation a step has several batches.
+    fn training(&self, batch: u64) -> Result<Examples, Error>;
     /// Fixed examples for validation.
     fn validation(&self) -> &[Examples];
     /// Called after each step with the last loss.
     fn progress(&self, step: u64, loss: f64);
+    /// Called with all metrics so far, whenever there is a checkpoint.
+    fn saved(&self, metrics: &[Metric]) -> Result<(), Error>;
 }
 
-/// Trains from the checkpoint of the same plan, or from `initial`; the final state, whose `best` is set.
+/// Trains from the checkpoint of the same plan, or from `initial`; the final state.
 ///
 /// # Errors
-/// [`Error::Diverged`] if the loss is not finite, and whatever the feed or the disk report.
-pub(crate) fn fit<N: Network>(
+/// [`Error::Diverged`] if the loss or the gradient is not finite; the last checkpoint stays as it is. And whatever
+/// the feed or the disk report.
+pub(crate) fn fit(
     name: &str,
-    network: &N,
-    initial: impl FnOnce() -> Weights,
+    network: &dyn Network,
+    initial: impl FnOnce() -> Result<Weights, Error>,
     plan: &FitPlan,
     feed: &impl Feed,
     checkpoint: &Path,
@@ -56,19 +68,16 @@ pub(crate) fn fit<N: Network>(
 ) -> Result<State, Error> {
     let mut state = match State::load(checkpoint, key)? {
         Some(state) => state,
-        None => State::new(initial()),
+        None => State::new(initial()?),
     };
+    if plan.steps == 0 && state.best.is_empty() {
+        let loss = validation_loss(network, &state, plan, feed.validation())?;
+        state.validated(loss, 1);
+        state.save(checkpoint, key)?;
+    }
     while state.step < plan.steps {
-        let examples = feed.training(state.step)?;
-        let rate = multi_step(plan.learning_rate, state.step, &plan.milestones, plan.gamma);
-        let (loss, mut gradient) =
-            gradient::loss_and_gradient(network, &state.weights, &examples, plan.loss)?;
-        let norm = clip_norm(&mut gradient, plan.clip_norm);
-        if !(loss.is_finite() && norm.is_finite()) {
-            return Err(Error::Diverged { model: name.to_owned(), step: state.step, loss });
-        }
-        state.adam.step(&mut state.weights, &gradient, rate);
-        state.step += 1;
+        let rate = plan.schedule.rate(plan.learning_rate, state.step, plan.steps);
+        let (loss, norm) = step(name, network, &mut state, plan, feed, rate)?;
         state.pending = (state.pending.0 + loss, state.pending.1 + norm);
         let at_end = state.step == plan.steps;
         if at_end || state.step.is_multiple_of(plan.validate_every) {
@@ -76,29 +85,75 @@ pub(crate) fn fit<N: Network>(
         }
         if at_end || state.step.is_multiple_of(plan.checkpoint_every) {
             state.save(checkpoint, key)?;
+            feed.saved(&state.metrics)?;
         }
         feed.progress(state.step, loss);
     }
     Ok(state)
 }
 
-fn validate<N: Network>(
-    network: &N,
+/// One step of the optimiser; the loss, and the norm of the gradient before clipping.
+fn step(
+    name: &str,
+    network: &dyn Network,
+    state: &mut State,
+    plan: &FitPlan,
+    feed: &impl Feed,
+    rate: f64,
+) -> Result<(f64, f64), Error> {
+    let parts = plan.accumulate.max(1);
+    let (mut loss, mut gradient) = (0.0, state.weights.zeros_like());
+    for batch in state.step * parts..(state.step + 1) * parts {
+        let examples = feed.training(batch)?;
+        let one = gradient::loss_and_gradient(network, &state.weights, &examples, plan.loss)?;
+        if !(one.loss.is_finite() && one.gradient.norm().is_finite()) {
+            let samples = gradient::unsound(network, &state.weights, &examples)?;
+            let model = name.to_owned();
+            return Err(Error::Diverged { model, step: state.step, batch, samples, loss: one.loss });
+        }
+        loss += one.loss;
+        gradient.add(&one.gradient);
+        state.weights.replace(&one.statistics);
+    }
+    if parts > 1 {
+        loss /= parts as f64;
+        gradient.scale((1.0 / parts as f64) as f32);
+    }
+    let norm = clip_norm(&mut gradient, plan.clip_norm);
+    state.adam.step(&mut state.weights, &gradient, rate, plan.weight_decay);
+    if let Some(keep) = plan.average {
+        // The first steps count more, so that the random start is soon forgotten.
+        let keep = keep.min((1.0 + state.step as f64) / (10.0 + state.step as f64));
+        state.average.get_or_insert_with(|| state.weights.clone()).blend(&state.weights, keep);
+    }
+    state.step += 1;
+    Ok((loss, norm))
+}
+
+fn validation_loss(
+    network: &dyn Network,
+    state: &State,
+    plan: &FitPlan,
+    examples: &[Examples],
+) -> Result<f64, Error> {
+    let losses = examples
+        .iter()
+        .map(|part| gradient::loss_only(network, state.current(), part, plan.loss))
+        .collect::<Result<Vec<f64>, _>>()?;
+    Ok(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
+}
+
+fn validate(
+    network: &dyn Network,
     state: &mut State,
     plan: &FitPlan,
     examples: &[Examples],
     learning_rate: f64,
 ) -> Result<(), Error> {
-    let losses = examples
-        .iter()
-        .map(|part| gradient::loss_only(network, &state.weights, part, plan.loss))
-        .collect::<Result<Vec<f64>, _>>()?;
-    let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-    if state.best.as_ref().is_none_or(|&(_, best, _)| loss < best) {
-        state.best = Some((state.weights.clone(), loss, state.step));
-    }
+    let loss = validation_loss(network, state, plan, examples)?;
+    state.validated(loss, plan.keep.max(1));
     let since = state.step - state.metrics.last().map_or(0, |m| m.step);
-    state.metrics.push(crate::harness::checkpoint::Metric {
+    state.metrics.push(Metric {
         step: state.step,
         train_loss: state.pending.0 / since as f64,
         validation_loss: loss,
@@ -113,6 +168,8 @@ fn validate<N: Network>(
 mod tests {
     use super::*;
     use crate::harness::backend;
+    use crate::harness::schedule::Decay;
+    use crate::model::Model;
     use crate::model::rnn::{PixelRnn, RnnShape};
     use ndarray::{ArrayD, IxDyn};
     use rand::{Rng, SeedableRng};
@@ -129,9 +186,12 @@ mod tests {
         update_hidden: 6,
     };
 
+    #[derive(Default)]
     struct Toy {
         validation: Vec<Examples>,
         die_at: Option<u64>,
+        /// A batch with a NaN in the second of its items.
+        spoilt: Option<u64>,
         seen: Cell<u64>,
     }
 
@@ -142,7 +202,13 @@ mod tests {
             |shape: &[usize]| ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(0.2..0.8f32));
         let (veg, statics, drivers) = (random(&[12, 3]), random(&[12, 1]), random(&[12, 4, 2]));
         let target = drivers.slice(ndarray::s![.., .., 0]).to_owned().into_dyn();
-        Examples { inputs: vec![veg, statics, drivers], valid: ArrayD::ones(target.raw_dim()), target }
+        Examples {
+            inputs: vec![veg, statics, drivers],
+            valid: ArrayD::ones(target.raw_dim()),
+            target,
+            steps: 4,
+            samples: (0..12).map(|k| format!("sample {k}")).collect(),
+        }
     }
 
     impl Feed for Toy {
@@ -151,29 +217,42 @@ mod tests {
                 return Err(Error::Config(vec!["killed".into()]));
             }
             self.seen.set(self.seen.get() + 1);
-            Ok(examples(step))
+            let mut examples = examples(step);
+            if self.spoilt == Some(step) {
+                examples.inputs[2][[1, 0, 0]] = f32::NAN;
+            }
+            Ok(examples)
         }
         fn validation(&self) -> &[Examples] {
             &self.validation
         }
         fn progress(&self, _step: u64, _loss: f64) {}
+        fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    fn plan() -> FitPlan {
+        FitPlan {
+            steps: 60,
+            learning_rate: 0.02,
+            schedule: Schedule { warm_up: 4, decay: Decay::Milestones { steps: vec![40], gamma: 0.1 } },
+            weight_decay: 0.01,
+            accumulate: 1,
+            average: Some(0.9),
+            clip_norm: Some(1.0),
+            loss: Loss::MaskedMse,
+            keep: 2,
+            validate_every: 7,
+            checkpoint_every: 5,
+        }
     }
 
     fn run(dir: &Path, die_at: Option<u64>) -> (Result<State, Error>, u64) {
-        let plan = FitPlan {
-            steps: 60,
-            learning_rate: 0.02,
-            milestones: vec![40],
-            gamma: 0.1,
-            clip_norm: Some(1.0),
-            loss: Loss::MaskedMse,
-            validate_every: 7,
-            checkpoint_every: 5,
-        };
         let net = PixelRnn::new(&SHAPE, &backend::device());
-        let feed = Toy { validation: vec![examples(1000)], die_at, seen: Cell::new(0) };
+        let feed = Toy { validation: vec![examples(1000)], die_at, ..Toy::default() };
         let path = dir.join("state.safetensors");
-        let result = fit("toy", &net, || net.initial(3), &plan, &feed, &path, "key");
+        let result = fit("toy", &net, || Ok(net.start(3)), &plan(), &feed, &path, "key");
         (result, feed.seen.get())
     }
 
@@ -184,7 +263,7 @@ mod tests {
         let expected = expected.unwrap();
         assert_eq!(steps, 60);
         let (first, last) = (expected.metrics[0], expected.metrics[expected.metrics.len() - 1]);
-        assert!(last.validation_loss < 0.7 * first.validation_loss, "{first:?} {last:?}");
+        assert!(last.validation_loss < 0.9 * first.validation_loss, "{first:?} {last:?}");
 
         let killed = tempfile::tempdir().unwrap();
         for die_at in [3, 18, 44] {
@@ -199,5 +278,60 @@ mod tests {
         );
         // Nothing is left to do.
         assert_eq!(run(killed.path(), None).1, 0);
+    }
+    #[test]
+    fn a_batch_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.safetensors");
+        let net = PixelRnn::new(&SHAPE, &backend::device());
+        let feed = Toy { validation: vec![examples(1000)], spoilt: Some(12), ..Toy::default() };
+        let error = fit("toy", &net, || Ok(net.start(3)), &plan(), &feed, &path, "key").unwrap_err();
+        let Error::Diverged { step: 12, batch: 12, samples, .. } = &error else { panic!("{error}") };
+        assert_eq!(*samples, ["sample 1"]);
+        assert!(error.to_string().contains("sample 1"), "{error}");
+        assert_eq!(State::load(&path, "key").unwrap().unwrap().step, 10);
+    }
+
+    /// The mean of the gradients of two batches is that of both together, where each has as many values.
+    #[test]
+    fn accumulated_batches_are_one_large_batch() {
+        struct Halves(bool);
+        impl Feed for Halves {
+            fn training(&self, batch: u64) -> Result<Examples, Error> {
+                let whole = examples(7);
+                let cut = |a: &ArrayD<f32>, from: usize, to: usize| {
+                    a.slice_axis(ndarray::Axis(0), ndarray::Slice::from(from..to)).to_owned()
+                };
+                let from = if self.0 { 6 * (batch as usize % 2) } else { 0 };
+                let to = if self.0 { from + 6 } else { 12 };
+                Ok(Examples {
+                    inputs: whole.inputs.iter().map(|a| cut(a, from, to)).collect(),
+                    target: cut(&whole.target, from, to),
+                    valid: cut(&whole.valid, from, to),
+                    ..Examples::default()
+                })
+            }
+            fn validation(&self) -> &[Examples] {
+                &[]
+            }
+            fn progress(&self, _step: u64, _loss: f64) {}
+            fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+        let run = |halves: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let net = PixelRnn::new(&SHAPE, &backend::device());
+            let accumulate = if halves { 2 } else { 1 };
+            // Without clipping: the norms differ a little, as 48 + 1 is not 2 · (24 + 1).
+            let plan = FitPlan { steps: 3, accumulate, clip_norm: None, ..plan() };
+            let path = dir.path().join("state.safetensors");
+            fit("toy", &net, || Ok(net.start(3)), &plan, &Halves(halves), &path, "key").unwrap().weights
+        };
+        let (whole, halves) = (run(false), run(true));
+        for (name, array) in &whole.0 {
+            // Adam does not see the factor 49 / 50 but for its epsilon.
+            crate::harness::testing::close(&halves.0[name], array, 1e-5);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Loss and gradient of a batch, on two threads when told so, with the same bits either way.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use ndarray::{ArrayD, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +8,40 @@ use crate::error::Error;
 use crate::harness::backend;
 use crate::harness::weights::{self, Weights};
 
-/// A network as the training loop sees it: arrays in, `[item, value]` out.
-pub(crate) trait Network: Module + Sync {
+/// A network as the training loop sees it: named parameters, arrays in, `[item, value]` out.
+pub(crate) trait Network: Send + Sync {
+    /// Parameters to start training from.
+    fn initial(&self, seed: u64) -> Weights;
+
+    /// The parameters as they are.
+    fn parameters(&self) -> Weights;
+
+    /// The same network with other parameters, on `device`.
+    fn loaded(&self, weights: &Weights, device: &Device) -> Result<Box<dyn Network>, Error>;
+
     /// Predictions for the items of `inputs`, each flattened to one row.
     fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2>;
+
+    /// The gradients of the parameters after a backward pass.
+    fn gradients(&self, gradients: &Gradients) -> Weights;
+
+    /// The running statistics that this thread's forward pass moved, by name.
+    fn statistics(&self) -> Weights {
+        Weights::default()
+    }
 }
 
 /// Inputs and targets of one step. Every array has the items on axis 0; `target` and `valid` are
-/// `[item, value]`, `valid` is 1 where the target counts and 0 elsewhere, and `target` is finite everywhere.
-#[derive(Clone, Debug)]
+/// `[item, value]`, `valid` is above 0 where the target counts and 0 elsewhere, and `target` is finite everywhere.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Examples {
     pub(crate) inputs: Vec<ArrayD<f32>>,
     pub(crate) target: ArrayD<f32>,
     pub(crate) valid: ArrayD<f32>,
+    /// Steps that the values of an item are of: a value is `[step, channel, pixel]`.
+    pub(crate) steps: usize,
+    /// The sample that each item comes from.
+    pub(crate) samples: Vec<String>,
 }
 
 impl Examples {
@@ -35,6 +55,8 @@ impl Examples {
             inputs: self.inputs.iter().map(cut).collect(),
             target: cut(&self.target),
             valid: cut(&self.valid),
+            steps: self.steps,
+            samples: self.samples.get(from..to).unwrap_or_default().to_vec(),
         }
     }
 }
@@ -47,66 +69,97 @@ pub enum Loss {
     MaskedL1,
     /// sum (p - y)² / (count + 1)
     MaskedMse,
+    /// sum (NDVI(p) - NDVI(y))² / (count + 1), with NDVI = (nir - red) / (nir + red + 1e-6); where the four bands
+    /// are forecast.
+    MaskedNdvi,
+    /// The mean over vegetation pixels of each one's mean of (p - y)²: of the vegetation index, where one is among
+    /// the forecast variables. What GreenEarthNet's models minimise.
+    PixelMse,
 }
 
 /// Parts a batch is split into. It is a constant, not the number of threads, so that sums have one order.
 const PARTS: usize = 2;
 
-/// Loss and its gradient with respect to every parameter.
-pub(crate) fn loss_and_gradient<N: Network>(
-    network: &N,
+/// What one batch says.
+pub(crate) struct Answer {
+    /// The loss.
+    pub(crate) loss: f64,
+    /// Its gradient with respect to every parameter.
+    pub(crate) gradient: Weights,
+    /// The running statistics that moved: the mean of the parts.
+    pub(crate) statistics: Weights,
+}
+
+/// Loss, its gradient and what the pass left behind.
+pub(crate) fn loss_and_gradient(
+    network: &dyn Network,
     weights: &Weights,
     examples: &Examples,
     loss: Loss,
-) -> Result<(f64, Weights), Error> {
-    let parts = over_parts(examples, |part, count| {
+) -> Result<Answer, Error> {
+    let parts = over_parts(examples, loss, |part, norm| {
         let device = backend::training_device();
-        let network = weights::load(network.clone(), weights, &device)?;
-        let value = masked_loss(&network, part, count, loss, &device);
+        let network = network.loaded(weights, &device)?;
+        let value = masked_loss(&*network, part, norm, loss, &device);
         let gradients = value.backward();
-        Ok((scalar(value), weights::collect_gradients(&network, &gradients)))
+        Ok(Answer {
+            loss: scalar(value),
+            gradient: network.gradients(&gradients),
+            statistics: network.statistics(),
+        })
     })?;
+    let count = parts.len();
     let mut parts = parts.into_iter();
-    let Some((mut total, mut sum)) = parts.next() else { return Ok((0.0, weights.zeros_like())) };
-    for (value, gradient) in parts {
-        total += value;
-        sum.add(&gradient);
+    let Some(mut sum) = parts.next() else {
+        return Ok(Answer { loss: 0.0, gradient: weights.zeros_like(), statistics: Weights::default() });
+    };
+    for part in parts {
+        sum.loss += part.loss;
+        sum.gradient.add(&part.gradient);
+        sum.statistics.add(&part.statistics);
     }
-    Ok((total, sum))
+    sum.statistics.scale(1.0 / count as f32);
+    Ok(sum)
 }
 
 /// Loss without gradients.
-pub(crate) fn loss_only<N: Network>(
-    network: &N,
+pub(crate) fn loss_only(
+    network: &dyn Network,
     weights: &Weights,
     examples: &Examples,
     loss: Loss,
 ) -> Result<f64, Error> {
-    let parts = over_parts(examples, |part, count| {
+    let parts = over_parts(examples, loss, |part, norm| {
         let device = backend::device();
-        let network = weights::load(network.clone(), weights, &device)?;
-        Ok(scalar(masked_loss(&network, part, count, loss, &device)))
+        let network = network.loaded(weights, &device)?;
+        Ok(scalar(masked_loss(&*network, part, norm, loss, &device)))
     })?;
     Ok(parts.into_iter().sum())
 }
 
 /// Runs `work` on each part of the batch in its own thread; results in the order of the parts. `work` also gets
-/// the number of valid values of the whole batch, so that the parts' losses and gradients simply add up.
+/// what the sum over the whole batch is divided by, so that the parts' losses and gradients simply add up.
 fn over_parts<R: Send>(
     examples: &Examples,
+    loss: Loss,
     work: impl Fn(&Examples, f64) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
-    let count = examples.valid.iter().filter(|&&v| v > 0.0).count() as f64;
+    let norm = match loss {
+        // Each pixel's weights sum to 1.
+        Loss::PixelMse => examples.valid.iter().map(|&v| f64::from(v)).sum::<f64>().max(1.0),
+        Loss::MaskedNdvi => count(examples) / BANDS as f64 + 1.0,
+        Loss::MaskedL1 | Loss::MaskedMse => count(examples) + 1.0,
+    };
     let items = examples.len();
     let size = items.div_ceil(PARTS).max(1);
     let parts: Vec<Examples> =
         (0..items).step_by(size).map(|from| examples.part(from, (from + size).min(items))).collect();
     if rayon::current_num_threads() < 2 {
-        return parts.iter().map(|part| work(part, count)).collect();
+        return parts.iter().map(|part| work(part, norm)).collect();
     }
     let work = &work;
     std::thread::scope(|scope| {
-        let running: Vec<_> = parts.iter().map(|part| scope.spawn(move || work(part, count))).collect();
+        let running: Vec<_> = parts.iter().map(|part| scope.spawn(move || work(part, norm))).collect();
         running
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -114,23 +167,117 @@ fn over_parts<R: Send>(
     })
 }
 
-fn masked_loss<N: Network>(
-    network: &N,
-    part: &Examples,
-    count: f64,
-    loss: Loss,
-    device: &Device,
-) -> Tensor<1> {
+fn masked_loss(network: &dyn Network, part: &Examples, norm: f64, loss: Loss, device: &Device) -> Tensor<1> {
     let target: Tensor<2> = weights::from_array(&part.target, device);
     let valid: Tensor<2> = weights::from_array(&part.valid, device);
-    let error = network.predict(&part.inputs, device) - target;
-    let error = match loss {
-        Loss::MaskedL1 => error.abs(),
-        Loss::MaskedMse => error.powi_scalar(2),
+    let prediction = network.predict(&part.inputs, device);
+    let sum = match loss {
+        Loss::MaskedL1 => ((prediction - target).abs() * valid).sum(),
+        Loss::MaskedMse | Loss::PixelMse => ((prediction - target).powi_scalar(2) * valid).sum(),
+        Loss::MaskedNdvi => {
+            let bands = |values: Tensor<2>| -> Tensor<4> {
+                let [items, all] = values.dims();
+                values.reshape([items, part.steps, BANDS, all / (part.steps * BANDS)])
+            };
+            let ndvi = |values: Tensor<2>| {
+                let values = bands(values);
+                let (red, nir) = (values.clone().narrow(2, RED, 1), values.narrow(2, NIR, 1));
+                (nir.clone() - red.clone()) / (nir + red + 1e-6)
+            };
+            ((ndvi(prediction) - ndvi(target)).powi_scalar(2) * bands(valid).narrow(2, RED, 1)).sum()
+        }
     };
-    (error * valid).sum().div_scalar(count + 1.0)
+    sum.div_scalar(norm)
+}
+
+/// Channels of a forecast of blue, green, red and near infrared.
+const BANDS: usize = 4;
+const RED: usize = 2;
+const NIR: usize = 3;
+
+fn count(examples: &Examples) -> f64 {
+    examples.valid.iter().filter(|&&v| v > 0.0).count() as f64
+}
+
+/// The samples whose inputs, targets or predictions are not finite, each once.
+pub(crate) fn unsound(
+    network: &dyn Network,
+    weights: &Weights,
+    examples: &Examples,
+) -> Result<Vec<String>, Error> {
+    let device = backend::device();
+    let prediction = weights::to_array(network.loaded(weights, &device)?.predict(&examples.inputs, &device));
+    let arrays: Vec<&ArrayD<f32>> = examples.inputs.iter().chain([&examples.target, &prediction]).collect();
+    let bad = |item: usize| {
+        arrays.iter().any(|array| array.index_axis(Axis(0), item).iter().any(|v| !v.is_finite()))
+    };
+    let named = examples.samples.iter().enumerate().filter(|(item, _)| bad(*item));
+    let mut found: Vec<String> = named.map(|(_, name)| name.clone()).collect();
+    found.dedup();
+    Ok(found)
 }
 
 fn scalar(value: Tensor<1>) -> f64 {
     f64::from(value.into_scalar::<f32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::IxDyn;
+
+    /// Predicts its only input.
+    struct Echo;
+
+    impl Network for Echo {
+        fn initial(&self, _seed: u64) -> Weights {
+            Weights::default()
+        }
+        fn parameters(&self) -> Weights {
+            Weights::default()
+        }
+        fn loaded(&self, _weights: &Weights, _device: &Device) -> Result<Box<dyn Network>, Error> {
+            Ok(Box::new(Echo))
+        }
+        fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
+            weights::from_array(&inputs[0], device)
+        }
+        fn gradients(&self, _gradients: &Gradients) -> Weights {
+            Weights::default()
+        }
+    }
+
+    fn examples(prediction: &[f32], target: &[f32], valid: &[f32]) -> Examples {
+        let row = |v: &[f32]| ArrayD::from_shape_vec(IxDyn(&[1, v.len()]), v.to_vec()).unwrap();
+        Examples {
+            inputs: vec![row(prediction)],
+            target: row(target),
+            valid: row(valid),
+            steps: 1,
+            samples: vec!["a".into()],
+        }
+    }
+
+    #[test]
+    fn losses_by_hand() {
+        let of = |loss, e: &Examples| loss_only(&Echo, &Weights::default(), e, loss).unwrap();
+        let two = examples(&[1.0, 3.0, 9.0], &[0.0, 1.0, 0.0], &[1.0, 1.0, 0.0]);
+        // (1 + 2) / 3 and (1 + 4) / 3: the third value does not count.
+        assert!((of(Loss::MaskedL1, &two) - 1.0).abs() < 1e-6);
+        assert!((of(Loss::MaskedMse, &two) - 5.0 / 3.0).abs() < 1e-6);
+        // One pixel of two values, each with half of its weight: (1 + 4) / 2.
+        let halves = examples(&[1.0, 3.0, 9.0], &[0.0, 1.0, 0.0], &[0.5, 0.5, 0.0]);
+        assert!((of(Loss::PixelMse, &halves) - 2.5).abs() < 1e-6);
+        // NDVI of (0.1, 0.3) is 0.5, of (0.2, 0.3) is 0.2: 0.09 over one pixel and one.
+        let bands = examples(&[0.0, 0.0, 0.1, 0.3], &[0.5, 0.5, 0.2, 0.3], &[1.0; 4]);
+        assert!((of(Loss::MaskedNdvi, &bands) - 0.045).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_sample_that_is_not_finite_is_named() {
+        let mut e = examples(&[1.0, 2.0], &[0.0, 0.0], &[1.0, 1.0]);
+        assert!(unsound(&Echo, &Weights::default(), &e).unwrap().is_empty());
+        e.inputs[0][[0, 1]] = f32::NAN;
+        assert_eq!(unsound(&Echo, &Weights::default(), &e).unwrap(), ["a"]);
+    }
 }

@@ -5,6 +5,9 @@ pub(crate) mod backend;
 pub(crate) mod checkpoint;
 pub(crate) mod fit;
 pub(crate) mod gradient;
+pub(crate) mod schedule;
+pub(crate) mod statistics;
+pub(crate) mod tensorboard;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod weights;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::Error;
+use crate::harness::statistics;
 
 /// Named parameter arrays, in name order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +35,24 @@ impl Weights {
     pub fn add(&mut self, other: &Weights) {
         for (mine, theirs) in self.0.values_mut().zip(other.0.values()) {
             *mine += theirs;
+        }
+    }
+
+    /// Takes the arrays of another set that have one of these names.
+    pub fn replace(&mut self, other: &Weights) {
+        for (name, array) in &other.0 {
+            if let Some(mine) = self.0.get_mut(name) {
+                mine.clone_from(array);
+            }
+        }
+    }
+
+    /// Keeps the part `keep` of each entry and takes the rest from another set of the same names and shapes.
+    pub fn blend(&mut self, other: &Weights, keep: f64) {
+        for (mine, theirs) in self.0.values_mut().zip(other.0.values()) {
+            ndarray::Zip::from(mine).and(theirs).for_each(|mine, &theirs| {
+                *mine = (keep * f64::from(*mine) + (1.0 - keep) * f64::from(theirs)) as f32;
+            });
         }
     }
 
@@ -110,25 +129,27 @@ impl Weights {
         Ok((Weights(weights), note))
     }
 
-    /// Reads a safetensors file. Names of the published ConvLSTM checkpoint (`model.conv_lstm.cell_list.0.…`)
-    /// are accepted as `cells.0.…`.
+    /// Reads a safetensors file.
     ///
     /// # Errors
     /// When the file cannot be read or is no safetensors file of 32-bit floats.
     pub fn read(path: &Path) -> Result<Weights, Error> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let (weights, _) = Weights::from_bytes(&bytes, path)?;
-        Ok(Weights(
-            weights
-                .0
-                .into_iter()
-                .map(|(k, v)| {
-                    let name =
-                        k.strip_prefix("model.conv_lstm.cell_list.").map(|rest| format!("cells.{rest}"));
-                    (name.unwrap_or(k), v)
-                })
-                .collect(),
-        ))
+        Ok(Weights::from_bytes(&bytes, path)?.0)
+    }
+
+    /// How `found` differs from these names and shapes; nothing where it fits.
+    #[must_use]
+    pub fn differences(&self, found: &Weights) -> Vec<String> {
+        let shape =
+            |array: Option<&ArrayD<f32>>| array.map_or("nothing".to_owned(), |a| format!("{:?}", a.shape()));
+        let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
+        names
+            .into_iter()
+            .map(|name| (name, shape(self.0.get(name)), shape(found.0.get(name))))
+            .filter(|(_, expected, found)| expected != found)
+            .map(|(name, expected, found)| format!("{name}: expected {expected}, found {found}"))
+            .collect()
     }
 }
 
@@ -146,23 +167,28 @@ pub(crate) fn collect_gradients<M: Module>(module: &M, gradients: &Gradients) ->
     Weights(visitor.found)
 }
 
+/// The running statistics that this thread's forward pass through the module noted, by name.
+pub(crate) fn collect_statistics<M: Module>(module: &M) -> Weights {
+    let mut noted: HashMap<ParamId, ArrayD<f32>> = statistics::take().into_iter().collect();
+    if noted.is_empty() {
+        return Weights::default();
+    }
+    let mut visitor = Named { path: Vec::new(), noted: &mut noted, found: BTreeMap::new() };
+    module.visit(&mut visitor);
+    Weights(visitor.found)
+}
+
 /// The module with its parameters replaced by those of `weights`, placed on `device`; they require gradients
 /// where the device records them.
 ///
 /// # Errors
 /// When a parameter is missing, left over, or of another shape.
 pub(crate) fn load<M: Module>(module: M, weights: &Weights, device: &Device) -> Result<M, Error> {
-    let mut mapper =
-        Load { path: Vec::new(), weights, device, used: 0, problem: None, track: device.is_autodiff() };
-    let module = module.map(&mut mapper);
-    if let Some(problem) = mapper.problem {
-        return Err(Error::WeightsMismatch { reason: problem });
+    let differences = collect(&module).differences(weights);
+    if !differences.is_empty() {
+        return Err(Error::WeightsMismatch { differences });
     }
-    if mapper.used != weights.0.len() {
-        let reason = format!("the file has {} tensors, the network {}", weights.0.len(), mapper.used);
-        return Err(Error::WeightsMismatch { reason });
-    }
-    Ok(module)
+    Ok(module.map(&mut Load { path: Vec::new(), weights, device, track: device.is_autodiff() }))
 }
 
 struct Collect<'a> {
@@ -193,12 +219,32 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
+struct Named<'a> {
+    path: Vec<String>,
+    noted: &'a mut HashMap<ParamId, ArrayD<f32>>,
+    found: BTreeMap<String, ArrayD<f32>>,
+}
+
+impl ModuleVisitor for Named<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(value) = self.noted.remove(&param.id) {
+            self.found.insert(self.path.join("."), value);
+        }
+    }
+}
+
 struct Load<'a> {
     path: Vec<String>,
     weights: &'a Weights,
     device: &'a Device,
-    used: usize,
-    problem: Option<String>,
     track: bool,
 }
 
@@ -213,24 +259,13 @@ impl ModuleMapper for Load<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.join(".");
-        let expected = param.val().dims();
-        match self.weights.0.get(&name) {
-            Some(array) if array.shape() == expected.as_slice() => {
-                self.used += 1;
-                let tensor = from_array::<D>(array, self.device);
-                if self.track {
-                    Param::from_tensor(tensor)
-                } else {
-                    let (id, _, mapper) = param.consume();
-                    Param::from_mapped_value(id, tensor, mapper)
-                }
-            }
-            found => {
-                let found = found.map_or("nothing".to_owned(), |a| format!("{:?}", a.shape()));
-                self.problem.get_or_insert(format!("{name}: expected shape {expected:?}, found {found}"));
-                param
-            }
+        let Some(array) = self.weights.0.get(&name) else { return param };
+        let tensor = from_array::<D>(array, self.device);
+        if self.track {
+            return Param::from_tensor(tensor);
         }
+        let (id, _, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor, mapper)
     }
 }
 
@@ -246,4 +281,27 @@ pub(crate) fn to_array<const D: usize>(tensor: Tensor<D>) -> ArrayD<f32> {
 pub(crate) fn from_array<const D: usize>(array: &ArrayD<f32>, device: &Device) -> Tensor<D> {
     let values: Vec<f32> = array.iter().copied().collect();
     Tensor::from_data(TensorData::new(values, array.shape().to_vec()), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_differences_are_listed() {
+        let of = |list: &[(&str, &[usize])]| {
+            Weights(list.iter().map(|(k, shape)| ((*k).to_owned(), ArrayD::zeros(IxDyn(shape)))).collect())
+        };
+        let expected = of(&[("a", &[2]), ("b", &[3, 1]), ("c", &[1])]);
+        let found = of(&[("a", &[2]), ("b", &[1, 3]), ("d", &[4])]);
+        assert_eq!(
+            expected.differences(&found),
+            [
+                "b: expected [3, 1], found [1, 3]",
+                "c: expected [1], found nothing",
+                "d: expected nothing, found [4]"
+            ]
+        );
+        assert!(expected.differences(&expected).is_empty());
+    }
 }

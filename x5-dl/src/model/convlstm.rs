@@ -4,17 +4,18 @@
 //! layer: frame = relu(hidden state). The context frames are fed first; then each predicted frame is fed back.
 //! Weather of step k goes in together with frame k, so the forecast of step k has seen weather up to k - 1.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid, tanh};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
-use crate::harness::gradient::Network;
-use crate::harness::weights::{self, Weights};
-use crate::model::init;
+use crate::config::ModelConfig;
+use crate::data::scaling::Scaling;
+use crate::harness::gradient::Loss;
+use crate::harness::weights;
+use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
+use crate::model::{Defaults, Layout, Model, Sizes};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,50 +43,24 @@ pub(crate) struct ConvLstm {
     target_steps: usize,
 }
 
+/// A plain ConvLSTM cell (Shi et al. 2015, <https://doi.org/10.48550/arXiv.1506.04214>, without peepholes).
 #[derive(Module, Debug)]
-struct Cell {
+pub(crate) struct Cell {
     conv: Conv,
     #[module(skip)]
-    hidden: usize,
+    pub(crate) hidden: usize,
 }
-
-#[derive(Module, Debug)]
-struct Conv {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
-}
-
-/// Hidden and cell state of one cell, `[batch, hidden, y, x]`.
-type State = (Tensor<4>, Tensor<4>);
 
 impl ConvLstm {
-    /// The network with all parameters zero.
-    pub(crate) fn new(shape: &ConvLstmShape, device: &Device) -> ConvLstm {
-        let mut inputs = shape.channels + shape.statics + shape.weather;
-        let mut cells = Vec::new();
-        for &hidden in shape.hidden.iter().chain([&shape.channels]) {
-            let size = [4 * hidden, inputs + hidden, shape.kernel, shape.kernel];
-            let conv = Conv { weight: init::zeros(size, device), bias: init::zeros([4 * hidden], device) };
-            cells.push(Cell { conv, hidden });
-            inputs = hidden;
-        }
-        ConvLstm { cells, target_steps: shape.target_steps }
-    }
-
-    /// Parameters to start training from: U(±1/√fan_in), PyTorch's default for a convolution.
-    pub(crate) fn initial(&self, seed: u64) -> Weights {
-        init::uniform(weights::collect(self), seed, init::fan_in)
-    }
-
-    /// Forecast of the target frames, `[batch, target, channel, y, x]`.
+    /// The target frames, each `[batch, channel, y, x]`.
     ///
     /// # Shapes
     /// - `context`: `[batch, context, channel, y, x]`
     /// - `statics`: `[batch, layer, y, x]`
     /// - `weather`: `[batch, step, variable, y, x]`, at least context + target - 1 steps
-    fn forecast(&self, context: Tensor<5>, statics: Tensor<4>, weather: Tensor<5>) -> Tensor<5> {
+    fn forecast(&self, context: Tensor<5>, statics: Tensor<4>, weather: Tensor<5>) -> Vec<Tensor<4>> {
         let steps = context.dims()[1];
-        let mut state = self.zero_state(&context);
+        let mut state = zero_states(self.cells.iter().map(|cell| cell.hidden), &statics);
         for t in 0..steps {
             let input = Tensor::cat(vec![frame(&context, t), statics.clone(), frame(&weather, t)], 1);
             self.step(input, &mut state);
@@ -97,18 +72,7 @@ impl ConvLstm {
             self.step(input, &mut state);
             frames.push(self.output(&state));
         }
-        Tensor::stack(frames, 1)
-    }
-
-    fn zero_state(&self, context: &Tensor<5>) -> Vec<State> {
-        let [batch, _, _, rows, cols] = context.dims();
-        self.cells
-            .iter()
-            .map(|cell| {
-                let zero = Tensor::zeros([batch, cell.hidden, rows, cols], &context.device());
-                (zero.clone(), zero)
-            })
-            .collect()
+        frames
     }
 
     fn step(&self, mut input: Tensor<4>, state: &mut [State]) {
@@ -124,13 +88,15 @@ impl ConvLstm {
 }
 
 impl Cell {
+    /// A cell with all parameters zero.
+    pub(crate) fn new(inputs: usize, hidden: usize, kernel: usize, device: &Device) -> Cell {
+        Cell { conv: Conv::new(inputs + hidden, 4 * hidden, kernel, device), hidden }
+    }
+
     /// One step: gates i, f, o, g from one convolution of the input and the hidden state.
-    fn step(&self, input: Tensor<4>, (hidden, cell): State) -> State {
+    pub(crate) fn step(&self, input: Tensor<4>, (hidden, cell): State) -> State {
         let n = self.hidden;
-        let kernel = self.conv.weight.dims()[2];
-        let options = ConvOptions::new([1, 1], [kernel / 2, kernel / 2], [1, 1], 1);
-        let stacked = Tensor::cat(vec![input, hidden], 1);
-        let gates = conv2d(stacked, self.conv.weight.val(), Some(self.conv.bias.val()), options);
+        let gates = self.conv.forward(Tensor::cat(vec![input, hidden], 1));
         let open = sigmoid(gates.clone().narrow(1, 0, 3 * n));
         let (i, f, o) =
             (open.clone().narrow(1, 0, n), open.clone().narrow(1, n, n), open.narrow(1, 2 * n, n));
@@ -139,28 +105,63 @@ impl Cell {
     }
 }
 
-impl Network for ConvLstm {
-    /// `inputs`: context, statics, weather with the shapes of [`ConvLstm::forecast`].
-    fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
-        let frames = self.forecast(
+impl Model for ConvLstm {
+    type Shape = ConvLstmShape;
+
+    const DEFAULTS: Defaults = Defaults {
+        layout: Layout::Frames,
+        dynamic: &["blue", "green", "red", "nir"],
+        scaling: Scaling::Zscore,
+        feed_classes: false,
+        unit_kndvi: false,
+        loss: Loss::MaskedL1,
+        weight_decay: 0.0,
+        steps: 200,
+        learning_rate: 1e-3,
+        clip_norm: None,
+    };
+
+    fn shape(config: &ModelConfig, sizes: &Sizes) -> ConvLstmShape {
+        ConvLstmShape {
+            channels: sizes.channels,
+            statics: sizes.statics,
+            weather: sizes.weather,
+            hidden: config.hidden.clone().unwrap_or(vec![32, 32, 32]),
+            kernel: config.kernel.unwrap_or(3),
+            target_steps: sizes.target_steps,
+        }
+    }
+
+    fn new(shape: &ConvLstmShape, device: &Device) -> ConvLstm {
+        let mut inputs = shape.channels + shape.statics + shape.weather;
+        let mut cells = Vec::new();
+        for &hidden in shape.hidden.iter().chain([&shape.channels]) {
+            cells.push(Cell::new(inputs, hidden, shape.kernel, device));
+            inputs = hidden;
+        }
+        ConvLstm { cells, target_steps: shape.target_steps }
+    }
+
+    fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
+        frames_to_rows(self.forecast(
             weights::from_array(&inputs[0], device),
             weights::from_array(&inputs[1], device),
             weights::from_array(&inputs[2], device),
-        );
-        let [batch, steps, channels, rows, cols] = frames.dims();
-        frames.reshape([batch, steps * channels * rows * cols])
+        ))
     }
-}
 
-fn frame(frames: &Tensor<5>, step: usize) -> Tensor<4> {
-    frames.clone().narrow(1, step, 1).squeeze_dim(1)
+    /// The layout of the published checkpoints: `model.conv_lstm.cell_list.0.conv.weight`.
+    fn published_name(name: &str) -> Option<String> {
+        let cell = name.split_once("conv_lstm.cell_list.").map(|(_, cell)| format!("cells.{cell}"));
+        Some(cell.unwrap_or_else(|| name.to_owned()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::harness::backend;
-    use crate::harness::gradient::{self, Examples, Loss};
+    use crate::harness::gradient::{self, Examples, Network};
     use crate::harness::{adam, testing};
 
     fn shape(hidden: &[usize], target_steps: usize) -> ConvLstmShape {
@@ -179,6 +180,7 @@ mod tests {
             inputs: vec![golden.input("ctx"), golden.input("dem"), golden.input("wea")],
             target: testing::rows(golden.input("targ")),
             valid: testing::rows(golden.input("mask")),
+            ..Examples::default()
         }
     }
 
@@ -186,8 +188,7 @@ mod tests {
     fn one_cell_matches_pytorch() {
         let golden = testing::golden("convlstm_cell_step");
         let device = backend::training_device();
-        let conv = Conv { weight: init::zeros([16, 7, 3, 3], &device), bias: init::zeros([16], &device) };
-        let cell = weights::load(Cell { conv, hidden: 4 }, &golden.weights(), &device).unwrap();
+        let cell = weights::load(Cell::new(3, 4, 3, &device), &golden.weights(), &device).unwrap();
         let input = |name| weights::from_array::<4>(&golden.input(name), &device).require_grad();
         let (x, h, c) = (input("x"), input("h"), input("c"));
         let (hidden, state) = cell.step(x.clone(), (h.clone(), c.clone()));
@@ -216,13 +217,13 @@ mod tests {
         let mut adam = adam::Adam::new(&weights);
         // Losses before each step, from PyTorch in float64.
         for (k, expected) in [0.213_854_519_639, 0.211_387_767_275, 0.208_788_996_463].iter().enumerate() {
-            let (loss, gradient) =
+            let gradient::Answer { loss, gradient, .. } =
                 gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1).unwrap();
             assert!((loss - expected).abs() < 1e-6, "step {k}: expected {expected}, found {loss}");
             if k == 0 {
                 testing::close_gradients(&gradient, &golden.gradients());
             }
-            adam.step(&mut weights, &gradient, 1e-3);
+            adam.step(&mut weights, &gradient, 1e-3, 0.0);
         }
         for (name, expected) in &golden.strip("w_after3.").0 {
             testing::close(&weights.0[name], expected, 2e-6);
@@ -241,7 +242,7 @@ mod tests {
             .predict(&examples.inputs, &backend::device());
         testing::close(&weights::to_array(out), &testing::rows(golden.output("pred")), 2e-6);
 
-        let (loss, gradient) =
+        let gradient::Answer { loss, gradient, .. } =
             gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedL1).unwrap();
         assert!((loss - 0.244_033_245_328).abs() < 1e-6, "{loss}");
         // The file keeps whole gradients of the small parameters only.

@@ -11,9 +11,11 @@ use burn::tensor::{Device, Tensor};
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
-use crate::harness::gradient::Network;
+use crate::config::ModelConfig;
+use crate::data::scaling::Scaling;
+use crate::harness::gradient::Loss;
 use crate::harness::weights::{self, Weights};
-use crate::model::init;
+use crate::model::{Defaults, Layout, Model, Sizes, init};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,19 +47,19 @@ pub(crate) struct PixelRnn {
 }
 
 #[derive(Module, Debug)]
-struct Mlp {
+pub(crate) struct Mlp {
     lin: Vec<Linear>,
 }
 
 #[derive(Module, Debug)]
-struct Linear {
+pub(crate) struct Linear {
     /// `[out, in]`, as PyTorch stores it.
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
 }
 
 #[derive(Module, Debug)]
-struct Gru {
+pub(crate) struct Gru {
     weight_ih_l0: Param<Tensor<2>>,
     weight_hh_l0: Param<Tensor<2>>,
     bias_ih_l0: Param<Tensor<1>>,
@@ -65,29 +67,6 @@ struct Gru {
 }
 
 impl PixelRnn {
-    /// The network with all parameters zero.
-    pub(crate) fn new(shape: &RnnShape, device: &Device) -> PixelRnn {
-        let s = shape;
-        PixelRnn {
-            state_mlp: Mlp::new(
-                &[s.context_steps + s.statics, s.state_hidden, s.state_hidden, s.hidden],
-                device,
-            ),
-            update_mlp: Mlp::new(&[s.drivers, s.update_hidden, s.update], device),
-            rnn: Gru::new(s.update, s.hidden, device),
-            head: Linear::new(s.hidden, 1, device),
-        }
-    }
-
-    /// Parameters to start training from, PyTorch's defaults: U(±1/√fan_in) for linear maps, U(±1/√hidden) for
-    /// the GRU.
-    pub(crate) fn initial(&self, seed: u64) -> Weights {
-        let hidden = self.head.weight.dims()[1];
-        init::uniform(weights::collect(self), seed, |name, weights| {
-            if name.starts_with("rnn.") { hidden } else { init::fan_in(name, weights) }
-        })
-    }
-
     /// Vegetation index of each driven step, `[pixel, step]`, in 0..1.
     ///
     /// # Shapes
@@ -110,27 +89,32 @@ impl PixelRnn {
 }
 
 impl Mlp {
-    fn new(widths: &[usize], device: &Device) -> Mlp {
+    pub(crate) fn new(widths: &[usize], device: &Device) -> Mlp {
         Mlp { lin: widths.windows(2).map(|w| Linear::new(w[0], w[1], device)).collect() }
     }
 
-    fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.lin.iter().fold(input, |x, linear| linear.forward(relu(x)))
     }
 }
 
 impl Linear {
-    fn new(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    pub(crate) fn new(inputs: usize, outputs: usize, device: &Device) -> Linear {
         Linear { weight: init::zeros([outputs, inputs], device), bias: init::zeros([outputs], device) }
     }
 
-    fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+    /// Width of the input.
+    pub(crate) fn inputs(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
+    pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         affine(input, self.weight.val(), self.bias.val())
     }
 }
 
 impl Gru {
-    fn new(inputs: usize, hidden: usize, device: &Device) -> Gru {
+    pub(crate) fn new(inputs: usize, hidden: usize, device: &Device) -> Gru {
         Gru {
             weight_ih_l0: init::zeros([3 * hidden, inputs], device),
             weight_hh_l0: init::zeros([3 * hidden, hidden], device),
@@ -142,7 +126,7 @@ impl Gru {
     /// Hidden state after each step, `[step, pixel, hidden]`; `input` is `[step * pixel, input]`, step-major.
     ///
     /// Gates r, z, n in PyTorch's convention: n = tanh(Wx + b + r·(Uh + b')), h' = (1 - z)·n + z·h.
-    fn forward(&self, input: Tensor<2>, mut state: Tensor<2>, steps: usize) -> Tensor<3> {
+    pub(crate) fn forward(&self, input: Tensor<2>, mut state: Tensor<2>, steps: usize) -> Tensor<3> {
         let [pixels, hidden] = state.dims();
         // The input's share of all gates, for all steps, in one product.
         let from_input = affine(input, self.weight_ih_l0.val(), self.bias_ih_l0.val());
@@ -163,15 +147,92 @@ impl Gru {
     }
 }
 
-impl Network for PixelRnn {
-    /// `inputs`: vegetation, statics, drivers with the shapes of [`PixelRnn::forecast`].
-    fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
+impl Model for PixelRnn {
+    type Shape = RnnShape;
+
+    const DEFAULTS: Defaults = Defaults {
+        layout: Layout::Pixels,
+        dynamic: &["kndvi"],
+        scaling: Scaling::Positive,
+        feed_classes: true,
+        unit_kndvi: true,
+        loss: Loss::MaskedMse,
+        weight_decay: 0.0,
+        steps: 400,
+        learning_rate: 5e-3,
+        clip_norm: Some(1.0),
+    };
+
+    fn shape(config: &ModelConfig, sizes: &Sizes) -> RnnShape {
+        let hidden = config.hidden.as_ref().and_then(|h| h.first().copied()).unwrap_or(192);
+        RnnShape {
+            context_steps: sizes.context_steps,
+            statics: sizes.scaled_statics,
+            drivers: sizes.weather + sizes.statics,
+            hidden,
+            update: config.update.unwrap_or((hidden / 2).max(1)),
+            // The published widths (384 and 128 for 192), in proportion.
+            state_hidden: 2 * hidden,
+            update_hidden: (2 * hidden / 3).max(1),
+        }
+    }
+
+    fn new(shape: &RnnShape, device: &Device) -> PixelRnn {
+        let s = shape;
+        PixelRnn {
+            state_mlp: Mlp::new(
+                &[s.context_steps + s.statics, s.state_hidden, s.state_hidden, s.hidden],
+                device,
+            ),
+            update_mlp: Mlp::new(&[s.drivers, s.update_hidden, s.update], device),
+            rnn: Gru::new(s.update, s.hidden, device),
+            head: Linear::new(s.hidden, 1, device),
+        }
+    }
+
+    fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         self.forecast(
             weights::from_array(&inputs[0], device),
             weights::from_array(&inputs[1], device),
             weights::from_array(&inputs[2], device),
         )
     }
+
+    /// PyTorch's defaults: U(±1/√fan_in) for linear maps, U(±1/√hidden) for the GRU.
+    fn start(&self, seed: u64) -> Weights {
+        let hidden = self.head.inputs();
+        init::uniform(weights::collect(self), seed, |name, weights| {
+            if name.starts_with("rnn.") { hidden } else { init::fan_in(name, weights) }
+        })
+    }
+
+    fn problems(config: &ModelConfig) -> Vec<(&'static str, String)> {
+        one_series(config)
+    }
+
+    fn published_name(name: &str) -> Option<String> {
+        Some(linear_name(name.strip_prefix("model.").unwrap_or(name)))
+    }
+}
+
+/// Our name of a linear map of the published networks: `update_mlp.module.0.1.weight` is `update_mlp.lin.0.weight`.
+pub(crate) fn linear_name(name: &str) -> String {
+    let Some((mlp, layer)) = name.split_once(".module.") else { return name.to_owned() };
+    format!("{mlp}.lin.{}", layer.replacen(".1.", ".", 1))
+}
+
+/// What is wrong with the configuration of a model that has one hidden size and forecasts one variable.
+pub(crate) fn one_series(config: &ModelConfig) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let (sizes, channels) =
+        (config.hidden.as_ref().map_or(1, Vec::len), config.dynamic.as_ref().map_or(1, Vec::len));
+    if sizes != 1 {
+        found.push(("hidden", format!("this model has one size, found {sizes}")));
+    }
+    if channels != 1 {
+        found.push(("dynamic", format!("this model forecasts one variable, found {channels}")));
+    }
+    found
 }
 
 fn affine(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -182,7 +243,7 @@ fn affine(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::harness::backend;
-    use crate::harness::gradient::{self, Examples, Loss};
+    use crate::harness::gradient::{self, Examples, Network};
     use crate::harness::{adam, testing};
 
     #[test]
@@ -230,6 +291,7 @@ mod tests {
             inputs: vec![golden.input("veg"), golden.input("static"), golden.input("dyn")],
             valid: ArrayD::ones(target.raw_dim()),
             target,
+            ..Examples::default()
         };
         let mut weights = golden.weights();
         let out = weights::load(net.clone(), &weights, &backend::device())
@@ -239,18 +301,26 @@ mod tests {
 
         let mut adam = adam::Adam::new(&weights);
         for (k, expected) in [0.086_193_595_576, 0.086_004_659_807, 0.085_843_769_669].iter().enumerate() {
-            let (loss, mut gradient) =
+            let gradient::Answer { loss, mut gradient, .. } =
                 gradient::loss_and_gradient(&net, &weights, &examples, Loss::MaskedMse).unwrap();
             assert!((loss - expected).abs() < 1e-6, "step {k}: expected {expected}, found {loss}");
             if k == 0 {
                 testing::close_gradients(&gradient, &golden.gradients());
             }
             adam::clip_norm(&mut gradient, Some(1.0));
-            adam.step(&mut weights, &gradient, 2.56e-3);
+            adam.step(&mut weights, &gradient, 2.56e-3, 0.0);
         }
         for (name, expected) in &golden.strip("w_after3.").0 {
             testing::close(&weights.0[name], expected, 2e-6);
         }
+    }
+
+    #[test]
+    fn names_of_published_checkpoints() {
+        let own = |name: &str| PixelRnn::published_name(name).unwrap();
+        assert_eq!(own("model.state_mlp.module.2.1.bias"), "state_mlp.lin.2.bias");
+        assert_eq!(own("model.rnn.weight_ih_l0"), "rnn.weight_ih_l0");
+        assert_eq!(own("update_mlp.lin.0.weight"), "update_mlp.lin.0.weight");
     }
 
     #[test]
