@@ -18,6 +18,22 @@ pub use disk::{Attempt, FullDisk, kib_on_disk, on_full_disk};
 
 const PLAN: &str = "0000000000000000";
 
+/// A file or folder of the real data in `../shared/data` beside the workspace; `None`, said aloud, where it is not there.
+///
+/// # Panics
+/// If it is not there and `CI` is `true`.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn real(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
 /// Panics with all violations if a sealed store breaks the rules of its schema.
 ///
 /// # Panics

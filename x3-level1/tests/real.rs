@@ -1,15 +1,12 @@
 //! On real data beside the workspace, where it is: skipped elsewhere, an error where `CI` is set.
 
-#[path = "common/shared_data.rs"]
-mod shared_data;
-
 use std::fs;
 use std::io::Read;
 use std::process::Command;
 
 use minicube::testing::assert_conforms;
+use minicube::testing::real;
 use minicube::{Cube, LonLat, NaiveDate, to_cf_day};
-use shared_data::real;
 use x3_level1::{Ease2Grid, radiometry};
 
 /// NSIDC's tables of the 36 km grid say the latitude and longitude of every cell: each must fall in its own cell.

@@ -4,16 +4,14 @@
 
 #[path = "common/place.rs"]
 mod place;
-#[path = "common/shared_data.rs"]
-mod shared_data;
 
 use std::fs;
 use std::path::Path;
 
+use minicube::testing::real;
 use minicube::{Bounds, LonLat};
 use ndarray::{Array2, s};
 use place::{Place, said};
-use shared_data::real;
 
 /// A cube whose centre is said to be there.
 fn place_at(dir: &Path, lon: f64, lat: f64) -> Place {

@@ -6,9 +6,9 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{config, data_hash, fail, import_section as section, real, run, succeed};
+use common::{config, data_hash, fail, import_section as section, run, succeed};
 use minicube::Cube;
-use minicube::testing::assert_conforms;
+use minicube::testing::{assert_conforms, real};
 
 const PAIR: &str = "29SND_2017-06-20_2017-11-16_2105_2233_1849_1977_32_112_28_108";
 const WHOLE: &str = "29SND_2017-06-20_2017-11-16_2105_2233_1721_1849_32_112_26_106";

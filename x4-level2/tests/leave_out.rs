@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{config, import_section, real, succeed};
+use common::{config, import_section, succeed};
 use minicube::Cube;
+use minicube::testing::real;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use x4_level2::{Method, leave_out, trial_pixels};

@@ -17,6 +17,7 @@ mod prepare;
 mod report;
 mod run;
 mod score;
+mod score_files;
 mod train;
 
 pub use baseline::{Baseline, Climatology, context_mean, persistence};
@@ -52,3 +53,4 @@ pub use score::ens::{EarthNetScore, EnsComponents, aggregate, cube_components};
 pub use score::error_by_lead::IndexErrors;
 pub use score::greenearthnet::GreennessScore;
 pub use score::summary::{Score, Scoring};
+pub use score_files::{FileScore, FileScores, ScoreFiles, score_files};

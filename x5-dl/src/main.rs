@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use minicube::run::{Args, Config as ProjectConfig, Verb};
+use minicube::run::{Args, Config as ProjectConfig, Ctx, Failure, Finish, Verb};
+use x5_dl::ScoreFiles;
 
 /// Train vegetation forecasters on Level 2, forecast, score and compare.
 #[derive(Parser)]
@@ -16,6 +17,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Project(ProjectVerb),
+    /// EarthNetScore of forecasts in files that any tool wrote
+    Score(ScoreArgs),
+}
+
+#[derive(Subcommand)]
+enum ProjectVerb {
     #[command(flatten)]
     Stage(Verb),
     /// Put all trained models side by side: scores, distributions of errors, gains by landform
@@ -39,13 +48,62 @@ struct Import {
     args: Args,
 }
 
-impl Command {
+#[derive(Clone, clap::Args)]
+struct ScoreArgs {
+    /// Folder with the forecasts: [experiment_]<cube>.npz.
+    #[arg(long, value_name = "DIR")]
+    predictions: PathBuf,
+    /// Folder with the targets: [target_]<cube>.npz.
+    #[arg(long, value_name = "DIR")]
+    targets: PathBuf,
+    /// Folder for scores.json, report.html and run.json [default: score in the folder of the forecasts].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Worker threads [default: all cores].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Say more; twice for debugging.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say only errors and the summary.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+impl ProjectVerb {
     fn args(&self) -> &Args {
         match self {
-            Command::Stage(verb) => verb.args(),
-            Command::Compare(args) => args,
-            Command::ImportWeights(import) => &import.args,
+            ProjectVerb::Stage(verb) => verb.args(),
+            ProjectVerb::Compare(args) => args,
+            ProjectVerb::ImportWeights(import) => &import.args,
         }
+    }
+
+    fn act(&self, ctx: &Ctx) -> Result<Finish, Failure> {
+        let project = ProjectConfig::load(self.args())?;
+        let config: x5_dl::Config = project.section("train")?;
+        let plan = config.resolve(&project.project)?;
+        match self {
+            ProjectVerb::Stage(Verb::Run(_)) => x5_dl::run(&plan, ctx),
+            ProjectVerb::Stage(Verb::Plan(_)) => Ok(x5_dl::describe(&plan)),
+            ProjectVerb::Stage(Verb::Verify(_)) => x5_dl::verify(&plan),
+            ProjectVerb::Compare(_) => x5_dl::compare(&plan),
+            ProjectVerb::ImportWeights(import) => {
+                x5_dl::import_weights(&plan, &import.model, &import.file, import.out.as_deref())
+            }
+        }
+    }
+}
+
+impl ScoreArgs {
+    /// The shared flags; there is no project.
+    fn args(&self) -> Args {
+        Args { threads: self.threads, verbose: self.verbose, quiet: self.quiet, ..Args::default() }
+    }
+
+    fn act(&self, ctx: &Ctx) -> Result<Finish, Failure> {
+        let ScoreArgs { predictions, targets, out, .. } = self.clone();
+        x5_dl::score_files(&ScoreFiles { predictions, targets, out }, ctx)
     }
 }
 
@@ -53,18 +111,9 @@ fn main() -> ExitCode {
     x5_dl::tune_allocator();
     let cli = Cli::parse();
     minicube::open_buckets_with(minicube_s3::open);
-    minicube::run::main("x5-dl", env!("CARGO_PKG_VERSION"), cli.command.args(), |ctx| {
-        let project = ProjectConfig::load(cli.command.args())?;
-        let config: x5_dl::Config = project.section("train")?;
-        let plan = config.resolve(&project.project)?;
-        match &cli.command {
-            Command::Stage(Verb::Run(_)) => x5_dl::run(&plan, ctx),
-            Command::Stage(Verb::Plan(_)) => Ok(x5_dl::describe(&plan)),
-            Command::Stage(Verb::Verify(_)) => x5_dl::verify(&plan),
-            Command::Compare(_) => x5_dl::compare(&plan),
-            Command::ImportWeights(import) => {
-                x5_dl::import_weights(&plan, &import.model, &import.file, import.out.as_deref())
-            }
-        }
-    })
+    let (name, version) = ("x5-dl", env!("CARGO_PKG_VERSION"));
+    match &cli.command {
+        Command::Project(verb) => minicube::run::main(name, version, verb.args(), |ctx| verb.act(ctx)),
+        Command::Score(ask) => minicube::run::main(name, version, &ask.args(), |ctx| ask.act(ctx)),
+    }
 }

@@ -19,11 +19,7 @@ pub fn slope_deg(elevation: ArrayView2<'_, f32>, cell_m: f64) -> Array2<f32> {
 /// How much the land rises towards east and towards south, metres a metre, by Horn's differences around the cell `(y, x)`.
 /// `None` for an outermost cell and where any of the nine cells is NaN.
 #[must_use]
-pub fn rise(
-    elevation: ArrayView2<'_, f32>,
-    (y, x): (usize, usize),
-    cell_m: f64,
-) -> Option<(f64, f64)> {
+pub fn rise(elevation: ArrayView2<'_, f32>, (y, x): (usize, usize), cell_m: f64) -> Option<(f64, f64)> {
     let (rows, cols) = elevation.dim();
     if y == 0 || x == 0 || y + 1 == rows || x + 1 == cols {
         return None;

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use gdal::Metadata;
+use minicube::testing::real;
 use minicube::{Bounds, CellGrid, Epsg, NaiveDate};
 use ndarray::{Array2, ArrayD, s};
 use serde_json::json;
 
-use crate::tree::{Tree, real};
+use crate::tree::Tree;
 
 const PX: usize = 128;
 

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use gdal::DriverManager;
 use gdal::raster::RasterCreationOptions;
+use minicube::testing::real;
 use ndarray::Array2;
 use serde_json::json;
 
-use crate::tree::{EDGE, Tree, real};
+use crate::tree::{EDGE, Tree};
 
 /// Makes a lossless JPEG 2000 of a GeoTIFF, and removes it.
 fn to_jp2(tif: &Path) {

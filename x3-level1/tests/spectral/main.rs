@@ -1,10 +1,6 @@
 //! Sentinel-2 to Level 1: layers and their numbers, the radiometric offset, days with several acquisitions, JPEG 2000,
 //! and real scenes against cubes that others made of them.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests may fail loudly and say that they skip"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 mod greenearthnet;
 mod jp2;

@@ -2,10 +2,9 @@
 
 use std::fs;
 
+use minicube::testing::real;
 use ndarray::{ArrayD, s};
 use x3_level1::{DarkLevels, Says, judge};
-
-use crate::tree::real;
 
 /// Classes and digital numbers in blue and red of one scene.
 type Pixels = (Vec<u8>, [Vec<u16>; 2]);

@@ -99,14 +99,3 @@ pub(crate) fn data_hash(dir: &Path) -> String {
 pub(crate) fn import_section(format: &str, input: &[PathBuf], more: &str) -> String {
     format!("[level2.import]\nformat = \"{format}\"\ninput = {input:?}\n{more}")
 }
-
-/// The folder of real data beside the workspace; `None`, said aloud, where it is absent.
-pub(crate) fn real(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
-    println!("skipped: {} is not there", path.display());
-    None
-}
