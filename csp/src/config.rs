@@ -23,6 +23,8 @@ pub struct Config {
     pub variables: BTreeMap<String, VariableConfig>,
     /// Distance of the clustering.
     pub metric: MetricName,
+    /// Steps by which alignments may shift series at most (Sakoe–Chiba band); left out: any.
+    pub band: Option<usize>,
     /// Smoothing of soft-DTW: a number, or "auto" for a tenth of the variance of the clustered values.
     pub gamma: Gamma,
     /// Fewest and most clusters tried per weather series.
@@ -64,6 +66,7 @@ impl Default for Config {
             split: Split::Train,
             variables: BTreeMap::new(),
             metric: MetricName::SoftDtw,
+            band: None,
             gamma: Gamma::Value(1.0),
             k_range: [2, 15],
             restarts: 3,
@@ -123,6 +126,10 @@ pub enum MetricName {
     SoftDtw,
     /// Squared differences at equal times.
     Euclidean,
+    /// Dynamic time warping, with centroids averaged along alignments.
+    Dtw,
+    /// Soft-DTW divergence, which is 0 for equal series.
+    Divergence,
 }
 
 /// Smoothing of soft-DTW.

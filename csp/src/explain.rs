@@ -174,10 +174,15 @@ fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, 
     for (index, channel) in weather.channels.iter().enumerate() {
         let unit = plan.variables[weather.variable_of[index]].clustered;
         let signals = weather.values.index_axis(Axis(0), index).mapv(|value| unit.apply(value));
-        let metric = match (plan.metric, plan.gamma) {
-            (MetricName::Euclidean, _) => Metric::Euclidean,
-            (MetricName::SoftDtw, Gamma::Value(gamma)) => Metric::SoftDtw { gamma },
-            (MetricName::SoftDtw, Gamma::Auto) => Metric::SoftDtw { gamma: auto_gamma(signals.view()) },
+        let gamma = match plan.gamma {
+            Gamma::Value(gamma) => gamma,
+            Gamma::Auto => auto_gamma(signals.view()),
+        };
+        let metric = match plan.metric {
+            MetricName::Euclidean => Metric::Euclidean,
+            MetricName::Dtw => Metric::Dtw,
+            MetricName::SoftDtw => Metric::SoftDtw { gamma },
+            MetricName::Divergence => Metric::Divergence { gamma },
         };
         let seed = plan.seed.wrapping_add(index as u64);
         let clusters = choose_clusters(signals.view(), metric, &plan.sweep, seed)

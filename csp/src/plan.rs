@@ -146,6 +146,7 @@ impl Plan {
                 lambda: config.lambda,
                 reading: config.goodness_reading,
                 intra: config.goodness_intra,
+                band: config.band,
             },
             max_samples: config.max_samples,
             crop: centre_crop(dataset.size(), config.crop_px),
