@@ -57,6 +57,15 @@ pub struct Config {
     pub interaction_samples: usize,
     /// Shifts of each of the two variables, zero not counted.
     pub interaction_levels: usize,
+    /// Layers by whose classes sensitivities are repeated: static layers of Level 2, or "season"; left out: land cover,
+    /// geomorphons and seasons, as far as they are there.
+    pub groups: Option<Vec<String>>,
+    /// Samples of which each input is exchanged, to rank the inputs; 0 = no ranking.
+    pub ranking_samples: usize,
+    /// Samples of which saliency maps are made; 0 = none.
+    pub map_samples: usize,
+    /// Side of the patches that are occluded for the maps, pixels.
+    pub patch_px: usize,
 }
 
 impl Default for Config {
@@ -83,6 +92,10 @@ impl Default for Config {
             lag_samples: 8,
             interaction_samples: 8,
             interaction_levels: 3,
+            groups: None,
+            ranking_samples: 16,
+            map_samples: 2,
+            patch_px: 8,
         }
     }
 }
