@@ -21,6 +21,8 @@ pub struct Sweep {
     pub reading: GoodnessReading,
     /// Reading of equation 6 that chooses.
     pub intra: IntraReading,
+    /// Radius of the Sakoe–Chiba band of alignments in k-means.
+    pub band: Option<usize>,
 }
 
 /// One tried number of clusters.
@@ -88,7 +90,8 @@ pub fn choose_clusters(
     for k in least.min(most)..=most {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(k as u64);
-        let fitted = KMeans { restarts: sweep.restarts, ..KMeans::new(k, metric) }.fit(x, &mut rng);
+        let options = KMeans { restarts: sweep.restarts, band: sweep.band, ..KMeans::new(k, metric) };
+        let fitted = options.fit(x, &mut rng);
         let found = match fitted {
             Err(SeriesError::TooFewSeries { distinct, .. }) => {
                 notes.push(format!(
@@ -97,7 +100,7 @@ pub fn choose_clusters(
                 if best.is_some() {
                     break;
                 }
-                KMeans::new(distinct, metric).fit(x, &mut rng)?
+                KMeans { clusters: distinct, ..options }.fit(x, &mut rng)?
             }
             other => other?,
         };
@@ -151,6 +154,7 @@ mod tests {
             lambda: 0.4,
             reading: GoodnessReading::default(),
             intra: IntraReading::default(),
+            band: None,
         }
     }
 

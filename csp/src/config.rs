@@ -23,6 +23,8 @@ pub struct Config {
     pub variables: BTreeMap<String, VariableConfig>,
     /// Distance of the clustering.
     pub metric: MetricName,
+    /// Steps by which alignments may shift series at most (Sakoe–Chiba band); left out: any.
+    pub band: Option<usize>,
     /// Smoothing of soft-DTW: a number, or "auto" for a tenth of the variance of the clustered values.
     pub gamma: Gamma,
     /// Fewest and most clusters tried per weather series.
@@ -55,6 +57,15 @@ pub struct Config {
     pub interaction_samples: usize,
     /// Shifts of each of the two variables, zero not counted.
     pub interaction_levels: usize,
+    /// Layers by whose classes sensitivities are repeated: static layers of Level 2, or "season"; left out: land cover,
+    /// geomorphons and seasons, as far as they are there.
+    pub groups: Option<Vec<String>>,
+    /// Samples of which each input is exchanged, to rank the inputs; 0 = no ranking.
+    pub ranking_samples: usize,
+    /// Samples of which saliency maps are made; 0 = none.
+    pub map_samples: usize,
+    /// Side of the patches that are occluded for the maps, pixels.
+    pub patch_px: usize,
 }
 
 impl Default for Config {
@@ -64,6 +75,7 @@ impl Default for Config {
             split: Split::Train,
             variables: BTreeMap::new(),
             metric: MetricName::SoftDtw,
+            band: None,
             gamma: Gamma::Value(1.0),
             k_range: [2, 15],
             restarts: 3,
@@ -80,6 +92,10 @@ impl Default for Config {
             lag_samples: 8,
             interaction_samples: 8,
             interaction_levels: 3,
+            groups: None,
+            ranking_samples: 16,
+            map_samples: 2,
+            patch_px: 8,
         }
     }
 }
@@ -123,6 +139,10 @@ pub enum MetricName {
     SoftDtw,
     /// Squared differences at equal times.
     Euclidean,
+    /// Dynamic time warping, with centroids averaged along alignments.
+    Dtw,
+    /// Soft-DTW divergence, which is 0 for equal series.
+    Divergence,
 }
 
 /// Smoothing of soft-DTW.

@@ -13,13 +13,17 @@ use crate::bootstrap::Stratum;
 use crate::choose::{Clusters, auto_gamma, choose_clusters};
 use crate::config::{Gamma, MetricName};
 use crate::error::Error;
+use crate::group::{GroupSensitivity, Grouping, group_sensitivities, read_groupings};
 use crate::input::{Weather, read_weather};
 use crate::interaction::{Interaction, axis, interaction, surfaces};
 use crate::lag::{ImpulseResponse, impulse_response};
 use crate::perturb::{Perturbation, pairs, pulses, shifts};
 use crate::plan::Plan;
 use crate::predictor::Predictor;
+use crate::probe::{exchange_inputs, saliency_maps};
+use crate::rank::{Importance, inputs, rank_inputs};
 use crate::respond::{Job, finite_samples, respond};
+use crate::saliency::Saliency;
 use crate::segment::{Segment, draw_samples, segregate};
 use crate::series::Metric;
 
@@ -52,6 +56,16 @@ pub struct Explanation {
     pub paired: Forecasts,
     /// One a pair of variables; none without interactions.
     pub interactions: Vec<Interaction>,
+    /// Classes of the usable samples in each layer.
+    pub groupings: Vec<Grouping>,
+    /// Sensitivities by class.
+    pub groups: Vec<GroupSensitivity>,
+    /// Inputs, the most important first; none without a ranking.
+    pub ranking: Vec<Importance>,
+    /// Samples behind the ranking.
+    pub ranked_samples: usize,
+    /// Saliency maps of some samples, which are positions in the weather.
+    pub maps: Vec<(usize, Saliency)>,
 }
 
 /// Forecasts of some samples under some perturbations.
@@ -134,6 +148,19 @@ pub fn explain(
     let paired = forecast("pairs", fewer(plan.interaction_samples), pairs)?;
     let interactions = interaction_analysis(plan, &segments, &shifted, &paired);
 
+    let context = predictor.spec().context_steps;
+    let groupings = read_groupings(&dataset.paths(), &plan.groups, plan.crop(), context, &weather.samples)?;
+    let groups = group_sensitivities(&scene, &groupings, &shifted.samples);
+    let chosen = fewer(plan.ranking_samples);
+    let (ranking, ranked_samples) = rank(plan, &job, &weather, &segments, &chosen, &order, cache, ctx)?;
+    let maps = fewer(plan.map_samples)
+        .into_iter()
+        .map(|sample| {
+            let path = cache.join(format!("maps/{sample:06}.f64"));
+            Ok((sample, saliency_maps(&job, weather.samples[sample], plan.patch_px, &path)?))
+        })
+        .collect::<Result<_, Error>>()?;
+
     let ids = dataset.sample_ids();
     let sample_ids = weather.samples.iter().map(|sample| ids[*sample].clone()).collect();
     Ok(Explanation {
@@ -150,6 +177,11 @@ pub fn explain(
         lags,
         paired,
         interactions,
+        groupings,
+        groups,
+        ranking,
+        ranked_samples,
+        maps,
     })
 }
 
@@ -174,10 +206,15 @@ fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, 
     for (index, channel) in weather.channels.iter().enumerate() {
         let unit = plan.variables[weather.variable_of[index]].clustered;
         let signals = weather.values.index_axis(Axis(0), index).mapv(|value| unit.apply(value));
-        let metric = match (plan.metric, plan.gamma) {
-            (MetricName::Euclidean, _) => Metric::Euclidean,
-            (MetricName::SoftDtw, Gamma::Value(gamma)) => Metric::SoftDtw { gamma },
-            (MetricName::SoftDtw, Gamma::Auto) => Metric::SoftDtw { gamma: auto_gamma(signals.view()) },
+        let gamma = match plan.gamma {
+            Gamma::Value(gamma) => gamma,
+            Gamma::Auto => auto_gamma(signals.view()),
+        };
+        let metric = match plan.metric {
+            MetricName::Euclidean => Metric::Euclidean,
+            MetricName::Dtw => Metric::Dtw,
+            MetricName::SoftDtw => Metric::SoftDtw { gamma },
+            MetricName::Divergence => Metric::Divergence { gamma },
         };
         let seed = plan.seed.wrapping_add(index as u64);
         let clusters = choose_clusters(signals.view(), metric, &plan.sweep, seed)
@@ -260,6 +297,46 @@ fn lag_analysis(
         impulse_response(&own, &unchanged, variable.pulse, &strata, plan.bootstrap, seed)
     };
     plan.variables.iter().enumerate().map(of).collect()
+}
+
+/// Ranks the inputs by exchanging them between samples (positions in the weather); the number of samples used.
+#[expect(clippy::too_many_arguments, reason = "what the ranking needs of a run, in one place only")]
+fn rank(
+    plan: &Plan,
+    job: &Job<'_>,
+    weather: &Weather,
+    segments: &[Segment],
+    chosen: &[usize],
+    order: &[u64],
+    cache: &Path,
+    ctx: &Ctx,
+) -> Result<(Vec<Importance>, usize), Error> {
+    if chosen.len() < 2 {
+        return Ok((Vec::new(), 0));
+    }
+    // Each sample gets the inputs of the next one in random order.
+    let mut ring = chosen.to_vec();
+    ring.sort_by_key(|sample| (order[*sample], *sample));
+    let next = |sample: &usize| {
+        let place = ring.iter().position(|other| other == sample).unwrap_or(0);
+        weather.samples[ring[(place + 1) % ring.len()]]
+    };
+    let donors: Vec<usize> = chosen.iter().map(next).collect();
+    let own: Vec<usize> = chosen.iter().map(|sample| weather.samples[*sample]).collect();
+    let inputs = inputs(job.predictor.spec());
+    let changes = exchange_inputs(job, &inputs, &own, &donors, &cache.join("inputs"), ctx)?;
+    let finite: Vec<usize> =
+        (0..chosen.len()).filter(|row| changes.row(*row).iter().all(|value| value.is_finite())).collect();
+    let strata: Vec<Stratum> = by_segment(segments, chosen, &finite, weather.samples.len())
+        .into_iter()
+        .zip(segments)
+        .filter(|(positions, _)| !positions.is_empty())
+        .map(|(positions, segment)| Stratum { weight: segment.samples.len() as f64, positions })
+        .collect();
+    if strata.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    Ok((rank_inputs(&inputs, &changes, &strata, plan.bootstrap, plan.seed), finite.len()))
 }
 
 fn interaction_analysis(

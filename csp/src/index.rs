@@ -1,6 +1,6 @@
 //! From forecast frames to a vegetation-index signal.
 
-use ndarray::{Array2, ArrayView5, Axis};
+use ndarray::{Array2, Array4, ArrayView5, Axis};
 use serde::Serialize;
 
 /// Keeps the quotient finite where both reflectances are nearly 0.
@@ -58,32 +58,35 @@ impl VegetationIndex {
         }
     }
 
-    /// Mean over the pixels of each frame: `[batch, step]` from `[batch, step, channel, y, x]`. Pixels without a
-    /// finite value, or with nir + red = 0, are left out; NaN where none is left.
-    pub fn signals(self, frames: ArrayView5<'_, f32>) -> Array2<f64> {
-        let (batch, steps, ..) = frames.dim();
-        Array2::from_shape_fn((batch, steps), |(b, t)| {
-            let frame = frames.index_axis(Axis(0), b);
-            let frame = frame.index_axis(Axis(0), t);
-            let (mut sum, mut count) = (0.0, 0_usize);
-            let mut take = |value: f64| {
-                if value.is_finite() {
-                    sum += value;
-                    count += 1;
-                }
-            };
-            match self {
-                Self::NdviFromBands { nir, red } => {
-                    let bands = frame.index_axis(Axis(0), nir);
-                    for (nir, red) in bands.iter().zip(frame.index_axis(Axis(0), red)) {
-                        let (nir, red) = (f64::from(*nir), f64::from(*red));
-                        take(if nir + red == 0.0 { f64::NAN } else { (nir - red) / (nir + red + EPSILON) });
-                    }
-                }
-                Self::Ndvi { channel } | Self::Kndvi { channel } => {
-                    frame.index_axis(Axis(0), channel).iter().for_each(|value| take(f64::from(*value)));
-                }
+    /// Index of each pixel, `[batch, step, y, x]` from `[batch, step, channel, y, x]`; NaN without a finite value and
+    /// where nir + red = 0.
+    pub fn pixels(self, frames: ArrayView5<'_, f32>) -> Array4<f64> {
+        let finite = |value: f64| if value.is_finite() { value } else { f64::NAN };
+        match self {
+            Self::NdviFromBands { nir, red } => {
+                let mut index = frames.index_axis(Axis(2), nir).mapv(f64::from);
+                index.zip_mut_with(&frames.index_axis(Axis(2), red), |nir, red| {
+                    let red = f64::from(*red);
+                    let sum = *nir + red;
+                    *nir = if sum == 0.0 { f64::NAN } else { finite((*nir - red) / (sum + EPSILON)) };
+                });
+                index
             }
+            Self::Ndvi { channel } | Self::Kndvi { channel } => {
+                frames.index_axis(Axis(2), channel).mapv(|value| finite(f64::from(value)))
+            }
+        }
+    }
+
+    /// Mean over the pixels of each frame: `[batch, step]` from `[batch, step, channel, y, x]`. Pixels without an index
+    /// are left out; NaN where none is left.
+    pub fn signals(self, frames: ArrayView5<'_, f32>) -> Array2<f64> {
+        let pixels = self.pixels(frames);
+        let (batch, steps, ..) = pixels.dim();
+        Array2::from_shape_fn((batch, steps), |(b, t)| {
+            let frame = pixels.index_axis(Axis(0), b).index_axis_move(Axis(0), t);
+            let there = frame.iter().filter(|value| !value.is_nan());
+            let (sum, count) = there.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
             sum / count as f64
         })
     }

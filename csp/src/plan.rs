@@ -11,9 +11,11 @@ use crate::choose::Sweep;
 use crate::config::{Config, Gamma, MetricName, VariableConfig};
 use crate::curve::CurveChoice;
 use crate::error::Error;
+use crate::group::{LAYERS, variable_of};
 use crate::index::VegetationIndex;
 use crate::perturb::{pairs, pulses, shifts};
 use crate::predictor::Predictor;
+use crate::rank::inputs;
 use crate::transition::Transition;
 use crate::variable::{Level2Units, Variable, defaults, resolve};
 
@@ -64,6 +66,16 @@ pub struct Plan {
     pub interaction_samples: usize,
     /// Shifts of each of two variables, zero not counted.
     pub interaction_levels: usize,
+    /// Layers by whose classes sensitivities are repeated.
+    pub groups: Vec<String>,
+    /// Samples of the ranking of inputs; 0 = none.
+    pub ranking_samples: usize,
+    /// Samples with saliency maps; 0 = none.
+    pub map_samples: usize,
+    /// Side of an occluded patch, pixels.
+    pub patch_px: usize,
+    /// Inputs of the model.
+    pub inputs: usize,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -118,6 +130,10 @@ impl Plan {
             problems.extend(more);
             Vec::new()
         });
+        let groups = group_layers(config.groups.as_deref(), &first).unwrap_or_else(|more| {
+            problems.extend(more);
+            Vec::new()
+        });
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -146,6 +162,7 @@ impl Plan {
                 lambda: config.lambda,
                 reading: config.goodness_reading,
                 intra: config.goodness_intra,
+                band: config.band,
             },
             max_samples: config.max_samples,
             crop: centre_crop(dataset.size(), config.crop_px),
@@ -158,6 +175,11 @@ impl Plan {
             lag_samples: config.lag_samples,
             interaction_samples: config.interaction_samples,
             interaction_levels: config.interaction_levels,
+            groups,
+            ranking_samples: config.ranking_samples,
+            map_samples: config.map_samples,
+            patch_px: config.patch_px,
+            inputs: inputs(spec).len(),
             seed,
         })
     }
@@ -208,6 +230,7 @@ impl Plan {
         let extra = [
             ("lag", self.lag_samples, pulses(&self.variables, self.steps).len()),
             ("interact", self.interaction_samples, pairs(&self.variables, self.interaction_levels).len()),
+            ("rank", self.ranking_samples, self.inputs + 1),
         ];
         for (what, limit, each) in extra.into_iter().filter(|(_, limit, each)| limit * each > 0) {
             let samples = limit.min(samples);
@@ -240,6 +263,22 @@ fn transition_weights(
     if problems.is_empty() { Ok(weights) } else { Err(problems) }
 }
 
+/// The layers to group by that are there, or all problems with those asked for.
+fn group_layers(asked: Option<&[String]>, store: &Cube) -> Result<Vec<String>, Vec<String>> {
+    let is_there = |layer: &str| {
+        let variable = variable_of(layer);
+        store.has(&variable) && store.dtype(&variable).is_ok_and(|dtype| dtype == "uint8")
+    };
+    let Some(asked) = asked else {
+        return Ok(LAYERS.into_iter().filter(|layer| is_there(layer)).map(str::to_owned).collect());
+    };
+    let absent = asked.iter().filter(|layer| !is_there(layer));
+    let problems: Vec<String> = absent
+        .map(|layer| format!("groups: Level 2 has no layer of classes {}", variable_of(layer)))
+        .collect();
+    if problems.is_empty() { Ok(asked.to_vec()) } else { Err(problems) }
+}
+
 fn check_numbers(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     let mut check = |fine: bool, message: String| {
@@ -253,6 +292,7 @@ fn check_numbers(config: &Config) -> Vec<String> {
         format!("k_range: expected [low, high] from 2 on, found [{least}, {most}]"),
     );
     check(config.restarts > 0, "restarts: expected at least 1, found 0".into());
+    check(config.patch_px > 0, "patch_px: expected at least 1, found 0".into());
     check(config.batch > 0, "batch: expected at least 1, found 0".into());
     check(config.lambda >= 0.0, format!("lambda: expected 0 or more, found {}", config.lambda));
     if let Gamma::Value(gamma) = config.gamma {

@@ -54,16 +54,11 @@ pub(crate) fn respond(
     let progress = ctx.progress(what, (samples.len() * each) as u64);
     for (index, chunk) in samples.chunks(job.batch).enumerate() {
         let path = cache.join(format!("{index:06}.f64"));
-        let shape = (chunk.len(), each, steps);
-        let signals = match read_chunk(&path, shape) {
-            Some(signals) => signals,
-            None => {
-                let signals = respond_batch(job, chunk, perturbations)?;
-                let bytes: Vec<u8> = signals.iter().flat_map(|value| value.to_le_bytes()).collect();
-                write_atomic(&path, &bytes)?;
-                signals
-            }
-        };
+        let values = remembered(&path, chunk.len() * each * steps, || {
+            Ok(respond_batch(job, chunk, perturbations)?.into_iter().collect())
+        })?;
+        let signals = Array3::from_shape_vec((chunk.len(), each, steps), values)
+            .map_err(|error| Error::output(&path, error))?;
         let start = index * job.batch;
         all.slice_mut(s![start..start + chunk.len(), .., ..]).assign(&signals);
         progress.inc((chunk.len() * each) as u64);
@@ -105,11 +100,28 @@ pub(crate) fn forecast(job: &Job<'_>, batch: &Batch) -> Result<Array5<f32>, Erro
     Err(Error::ForecastShape { model, expected: expected.to_vec(), found })
 }
 
-fn read_chunk(path: &Path, shape: (usize, usize, usize)) -> Option<Array3<f64>> {
+/// The numbers stored at `path`, or those that `make` gives, which are stored there.
+///
+/// # Errors
+/// Those of `make`, or a full disk.
+pub(crate) fn remembered(
+    path: &Path,
+    length: usize,
+    make: impl FnOnce() -> Result<Vec<f64>, Error>,
+) -> Result<Vec<f64>, Error> {
+    if let Some(values) = read_numbers(path).filter(|values| values.len() == length) {
+        return Ok(values);
+    }
+    let values = make()?;
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    write_atomic(path, &bytes)?;
+    Ok(values)
+}
+
+fn read_numbers(path: &Path) -> Option<Vec<f64>> {
     let bytes = fs::read(path).ok()?;
     let (values, rest) = bytes.as_chunks::<8>();
-    let values = values.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect();
-    if rest.is_empty() { Array3::from_shape_vec(shape, values).ok() } else { None }
+    rest.is_empty().then(|| values.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect())
 }
 
 /// The cache folder of a plan, emptied of the leftovers of other plans.

@@ -11,6 +11,7 @@ use x5_dl::Dataset;
 use crate::config::{Config, Gamma, MetricName};
 use crate::error::Error;
 use crate::explain::{Explanation, explain};
+use crate::map_store::{MAPS, write_maps};
 use crate::plan::Plan;
 use crate::predictor::{Predictor, TrainedModel};
 use crate::respond::{close_cache, open_cache};
@@ -52,6 +53,9 @@ pub fn run_predictor(
     let cache = open_cache(&folder, &hash)?;
     let found = explain(&plan, &dataset, predictor, &cache, ctx)?;
     write_tables(&folder, &plan, &found, &hash)?;
+    let maps = folder.join(MAPS);
+    remove_maps(&maps)?;
+    write_maps(&maps, &plan, predictor.spec(), &found, &hash)?;
     write_store(&folder.join(STORE), &plan, &found, &hash)?;
     close_cache(&folder)?;
     for store in dataset.paths() {
@@ -60,13 +64,16 @@ pub fn run_predictor(
     for file in table_files().chain([STORE]) {
         run.output(&folder.join(file));
     }
+    if !found.maps.is_empty() {
+        run.output(&maps);
+    }
     run.outcome(Outcome::ok(&plan.model, clock.elapsed().as_secs_f64(), 0));
     let remarks = remarks(&plan, &found);
     for text in &remarks {
         tracing::warn!("{text}");
     }
     take_notes(&mut run, &plan, &found, &remarks);
-    run.finish(&folder, Some(report::page(&plan, &found, &remarks)))
+    run.finish(&folder, Some(report::page(&plan, predictor.spec(), &found, &remarks)))
 }
 
 /// What would be done, without doing it.
@@ -109,6 +116,15 @@ fn prepare(project: &Project, config: &Config, predictor: &dyn Predictor) -> Res
     let dataset = Dataset::open(&project.level2(), config.split, predictor.spec())?;
     let plan = Plan::resolve(config, project.seed, &dataset, predictor)?;
     Ok((dataset, plan))
+}
+
+/// Removes the maps of another plan.
+fn remove_maps(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        std::fs::remove_dir_all(path).map_err(|error| Error::output(path, error))
+    } else {
+        Ok(())
+    }
 }
 
 /// The store is sealed after the tables are written, and the report comes with the manifest.
@@ -243,6 +259,12 @@ fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation, remarks: &[String
         })
         .collect();
     run.note("interactions", interactions);
+    let ranking: Vec<String> = found
+        .ranking
+        .iter()
+        .map(|one| format!("{} {} {:.5}", one.input.kind.name(), one.input.name, one.change.value))
+        .collect();
+    run.note("inputs", ranking.join("; "));
     if !remarks.is_empty() {
         run.note("remarks", remarks.to_vec());
     }

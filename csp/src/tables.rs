@@ -20,7 +20,7 @@ type Columns = Vec<(String, ArrayRef)>;
 type Maker = fn(&Plan, &Explanation) -> Columns;
 
 /// The tables by file name, which is the schema's name with its ending.
-const TABLES: [(&str, Maker); 7] = [
+const TABLES: [(&str, Maker); 9] = [
     ("segments.parquet", segments),
     ("sensitivity.parquet", sensitivities),
     ("curves.parquet", curves),
@@ -28,6 +28,8 @@ const TABLES: [(&str, Maker); 7] = [
     ("lags.parquet", lags),
     ("interactions.parquet", interactions),
     ("surfaces.parquet", surfaces),
+    ("groups.parquet", groups),
+    ("ranking.parquet", ranking),
 ];
 
 /// Names of all tables.
@@ -102,6 +104,11 @@ fn segments(_: &Plan, found: &Explanation) -> Columns {
     ]);
     for (channel, clusters) in found.weather.channels.iter().zip(&found.clusters) {
         columns.push((format!("cluster_{channel}"), integers(clusters.labels.iter().copied())));
+    }
+    for grouping in &found.groupings {
+        let class = |of: &Option<usize>| of.map(|class| grouping.classes[class].clone());
+        let classes: StringArray = grouping.of.iter().map(class).collect();
+        columns.push((format!("class_{}", grouping.layer), Arc::new(classes)));
     }
     columns.push(("forecast".into(), integers(forecast)));
     columns
@@ -262,5 +269,37 @@ fn surfaces(plan: &Plan, found: &Explanation) -> Columns {
         ("second_delta", floats(rows.iter().map(|row| row.1[1]))),
         ("index", floats(rows.iter().map(|row| row.2))),
         ("mixed", floats(rows.iter().map(|row| row.3))),
+    ])
+}
+
+/// One row a layer, class and variable.
+fn groups(plan: &Plan, found: &Explanation) -> Columns {
+    let rows = || found.groups.iter();
+    named(vec![
+        ("layer", texts(rows().map(|group| group.layer.clone()))),
+        ("class", texts(rows().map(|group| group.class.clone()))),
+        ("variable", texts(rows().map(|group| plan.variables[group.variable].name.clone()))),
+        ("value", floats(rows().map(|group| group.value.mean))),
+        ("sd", floats(rows().map(|group| group.value.sd))),
+        ("low", floats(rows().map(|group| group.value.low))),
+        ("high", floats(rows().map(|group| group.value.high))),
+        ("n_usable", integers(rows().map(|group| group.usable))),
+        ("n_forecast", integers(rows().map(|group| group.forecast))),
+    ])
+}
+
+/// One row an input, the most important first.
+fn ranking(_: &Plan, found: &Explanation) -> Columns {
+    let rows = || found.ranking.iter();
+    named(vec![
+        ("input", texts(rows().map(|one| one.input.name.clone()))),
+        ("kind", texts(rows().map(|one| one.input.kind.name().to_owned()))),
+        ("change", floats(rows().map(|one| one.change.value))),
+        ("change_low", floats(rows().map(|one| one.change.interval[0]))),
+        ("change_high", floats(rows().map(|one| one.change.interval[1]))),
+        ("rank", floats(rows().map(|one| one.rank.value))),
+        ("rank_low", floats(rows().map(|one| one.rank.interval[0]))),
+        ("rank_high", floats(rows().map(|one| one.rank.interval[1]))),
+        ("n_samples", integers(rows().map(|_| found.ranked_samples))),
     ])
 }

@@ -9,6 +9,7 @@ use minicube::{Cube, check};
 use ndarray::{Array2, Array3, Axis, Ix1, Ix2, Ix3};
 
 use crate::error::Error;
+use crate::map_store::MAPS;
 use crate::plan::Plan;
 use crate::sensitivity::sensitivity;
 use crate::store::STORE;
@@ -31,6 +32,16 @@ pub(crate) fn verify(folder: &Path, plan: &Plan, hash: &str) -> Result<String, E
     }
     if let Some(violation) = check(&store, "signals")?.first() {
         return Err(Error::output(&store, violation));
+    }
+    let maps = folder.join(MAPS);
+    if plan.map_samples > 0 && maps.exists() {
+        let found = Cube::open(&maps, "saliency")?.attr_str("plan_hash")?.to_owned();
+        if found != hash {
+            return Err(Error::output(&maps, format!("expected plan {hash}, found {found}; run csp again")));
+        }
+        if let Some(violation) = check(&maps, "saliency")?.first() {
+            return Err(Error::output(&maps, violation));
+        }
     }
     let mut tables = BTreeMap::new();
     for file in table_files() {

@@ -48,13 +48,19 @@ fn segment_figures(report: Report, found: &Explanation) -> Report {
 }
 
 fn clustering_text(plan: &Plan) -> String {
-    let distance = match (plan.metric, plan.gamma) {
-        (MetricName::Euclidean, _) => "squared differences at equal times".to_owned(),
-        (MetricName::SoftDtw, Gamma::Auto) => {
-            "soft-DTW, gamma a tenth of the variance of the values".to_owned()
-        }
-        (MetricName::SoftDtw, Gamma::Value(gamma)) => format!("soft-DTW, gamma {gamma}"),
+    let gamma = match plan.gamma {
+        Gamma::Auto => "gamma a tenth of the variance of the values".to_owned(),
+        Gamma::Value(gamma) => format!("gamma {gamma}"),
     };
+    let mut distance = match plan.metric {
+        MetricName::Euclidean => "squared differences at equal times".to_owned(),
+        MetricName::Dtw => "DTW, averaged along alignments".to_owned(),
+        MetricName::SoftDtw => format!("soft-DTW, {gamma}"),
+        MetricName::Divergence => format!("soft-DTW divergence, {gamma}"),
+    };
+    if let Some(radius) = plan.sweep.band {
+        distance.push_str(&format!(", alignments within {radius} steps"));
+    }
     let mut text = format!(
         "k-means by {distance}, best of {} starts a K; K by the goodness score with lambda {}, reading {}. Values are \
          clustered in EarthNet's units, in which lambda has its published meaning, and shown in physical units.",

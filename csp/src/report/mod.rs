@@ -3,9 +3,11 @@
 mod clusters;
 mod curves;
 mod effects;
+mod inputs;
 mod panels;
 
 use minicube::report::Report;
+use x5_dl::DataSpec;
 
 use crate::explain::Explanation;
 use crate::plan::Plan;
@@ -15,7 +17,7 @@ const PUBLISHED_SENSITIVITY: [(&str, f64, f64); 3] =
     [("precipitation", 0.0183, 0.0043), ("pressure", 0.0015, 0.0007), ("temperature", 0.0034, 0.0014)];
 
 /// The whole page; `remarks` are what must not be overlooked.
-pub(crate) fn page(plan: &Plan, found: &Explanation, remarks: &[String]) -> Report {
+pub(crate) fn page(plan: &Plan, spec: &DataSpec, found: &Explanation, remarks: &[String]) -> Report {
     let mut report = Report::new(&format!("Why did {} forecast that?", plan.model)).lead(&lead(plan, found));
     if !remarks.is_empty() {
         report = report.section("Mind this");
@@ -26,6 +28,7 @@ pub(crate) fn page(plan: &Plan, found: &Explanation, remarks: &[String]) -> Repo
     report = sensitivity_section(report, plan, found);
     report = curves::sections(report, plan, found);
     report = effects::sections(report, plan, found);
+    report = inputs::sections(report, plan, spec, found);
     clusters::sections(report, plan, found)
 }
 

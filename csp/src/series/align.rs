@@ -1,5 +1,7 @@
 //! The alignment recursion over eight pairs of series at once: value, and value with gradient.
 
+use std::ops::Range;
+
 use super::lanes::{LANES, Lanes};
 use super::simd::Kernel;
 use super::weight::{Soft, Weight};
@@ -50,11 +52,22 @@ fn cost(a: &[Lanes], b: &[Lanes], i: usize, j: usize, dims: usize, scale: Lanes)
     sum.mul(scale)
 }
 
+/// The columns that a row of the alignment matrix `[n, m]` may use: all, or those of a Sakoe–Chiba band
+/// (doi:10.1109/TASSP.1978.1163055) of this radius around the diagonal, widened by the difference of the lengths.
+#[inline(always)]
+pub(super) fn columns(row: usize, n: usize, m: usize, band: Option<usize>) -> Range<usize> {
+    let Some(radius) = band else { return 0..m };
+    let (before, after) = if n > m { (radius + n - m, radius) } else { (radius, radius + m - n) };
+    row.saturating_sub(before).min(m - 1)..(row + after + 1).min(m)
+}
+
 /// Total weight of all alignments of `a` with `b`, costs multiplied by `scale`.
 pub(super) struct Total<'a, W> {
     pub(super) a: &'a Block,
     pub(super) b: &'a Block,
     pub(super) scale: f64,
+    /// Radius of the Sakoe–Chiba band.
+    pub(super) band: Option<usize>,
     /// Reused working memory.
     pub(super) row: &'a mut Vec<W>,
 }
@@ -80,10 +93,11 @@ impl<W: Weight> Total<'_, W> {
         let row = &mut self.row[..=m];
         row[0] = W::EMPTY;
         for i in 0..n {
-            let mut corner = row[0];
+            let used = columns(i, n, m, self.band);
+            let mut corner = row[used.start];
             let mut left = W::NONE;
-            row[0] = left;
-            for j in 0..m {
+            row[used.start] = left;
+            for j in used {
                 let above = row[j + 1];
                 left = corner.join(above, left).chain(W::of_cost(cost(a, b, i, j, dims, scale)));
                 corner = above;
@@ -99,6 +113,8 @@ pub(super) struct Gradient<'a, W> {
     pub(super) a: &'a Block,
     pub(super) b: &'a Block,
     pub(super) scale: f64,
+    /// Radius of the Sakoe–Chiba band.
+    pub(super) band: Option<usize>,
     /// Reused working memory.
     pub(super) work: &'a mut GradientWork<W>,
 }
@@ -150,7 +166,7 @@ impl<W: Soft> Gradient<'_, W> {
             let (above, row) = (&before[i * width..], &mut after[..width]);
             let cells = &mut cell[i * m..(i + 1) * m];
             let mut left = W::NONE;
-            for j in 0..m {
+            for j in columns(i, n, m, self.band) {
                 let here = W::of_cost(cost(a, b, i, j, dims, scale));
                 left = above[j].join(above[j + 1], left).chain(here);
                 cells[j] = here;
@@ -171,9 +187,11 @@ impl<W: Soft> Gradient<'_, W> {
         for i in (0..n).rev() {
             let cells = &cell[i * m..(i + 1) * m];
             let row = &forward[(i + 1) * width..(i + 2) * width];
-            let mut diagonal = below[m];
+            let used_columns = columns(i, n, m, self.band);
+            // What lies behind the band of this row is out of reach for the rows above it.
+            let mut diagonal = std::mem::replace(&mut below[used_columns.end], W::NONE);
             let mut right = W::NONE;
-            for j in (0..m).rev() {
+            for j in used_columns.rev() {
                 let down = below[j];
                 let rest = if i + 1 == n && j + 1 == m { start } else { diagonal.join(down, right) };
                 let used = row[j + 1].chain(rest).share();

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::SeriesError;
 use super::align::{Block, Gradient, GradientWork};
-use super::distance::{Set, span};
-use super::lanes::LANES;
+use super::dba::mean_at_equal_times;
 use super::lbfgs::{Options, minimise};
+use super::set::{Set, span};
 use super::simd::dispatch;
 use super::weight::{Narrow, Soft, Wide};
 
@@ -43,7 +43,7 @@ pub struct Barycentre {
 /// (its own length may differ) or from the Euclidean mean.
 ///
 /// # Errors
-/// Empty or non-finite series, points of different dimension, or a gamma that is not positive.
+/// Empty or infinite series, points of different dimension, or a gamma that is not positive.
 pub fn soft_dtw_barycentre(
     x: ArrayView3<'_, f64>,
     gamma: f64,
@@ -51,20 +51,30 @@ pub fn soft_dtw_barycentre(
     options: BarycentreOptions,
 ) -> Result<Barycentre, SeriesError> {
     let set = Set::new(x)?;
+    let members: Vec<usize> = (0..set.samples).collect();
     let start = match start {
-        Some(start) => Set::new(start.insert_axis(ndarray::Axis(0)))?,
-        None => Set::new(
-            x.mean_axis(ndarray::Axis(0)).ok_or(SeriesError::Empty)?.view().insert_axis(ndarray::Axis(0)),
-        )?,
+        Some(start) => {
+            let start = Set::new(start.insert_axis(ndarray::Axis(0)))?;
+            if start.dims != set.dims {
+                return Err(SeriesError::Dims { left: start.dims, right: set.dims });
+            }
+            start.series(0).to_vec()
+        }
+        None => mean_at_equal_times(&set, &members),
     };
-    if start.dims != set.dims {
-        return Err(SeriesError::Dims { left: start.dims, right: set.dims });
-    }
     if !(gamma > 0.0 && gamma.is_finite()) {
         return Err(SeriesError::Gamma(gamma));
     }
-    let members: Vec<usize> = (0..set.samples).collect();
-    Ok(of_members(&set, &members, start.series(0).to_vec(), gamma, options))
+    Ok(of_members(&set, &members, start, &Smooth { gamma, band: None, debiased: false }, options))
+}
+
+/// Which mean is minimised.
+pub(super) struct Smooth {
+    pub(super) gamma: f64,
+    /// Radius of a Sakoe–Chiba band.
+    pub(super) band: Option<usize>,
+    /// Whether half of the centre's soft-DTW with itself is taken off, as in the divergence.
+    pub(super) debiased: bool,
 }
 
 /// The barycentre of some members of a set.
@@ -72,15 +82,16 @@ pub(super) fn of_members(
     set: &Set,
     members: &[usize],
     start: Vec<f64>,
-    gamma: f64,
+    smooth: &Smooth,
     options: BarycentreOptions,
 ) -> Barycentre {
-    let blocks: Vec<Block> = members
-        .chunks(LANES)
-        .map(|chunk| {
+    let blocks: Vec<(Block, usize)> = set
+        .blocks(members)
+        .iter()
+        .map(|members| {
             let mut block = Block::default();
-            block.pack(set.dims, chunk.iter().map(|i| set.series(*i)));
-            block
+            block.pack(set.dims, members.iter().map(|i| set.series(*i)));
+            (block, members.len())
         })
         .collect();
     let options = Options {
@@ -90,10 +101,10 @@ pub(super) fn of_members(
     };
     let dims = set.dims;
     let minimum = minimise(start, options, |centre| {
-        if set.is_narrow_with(span(centre.iter()), centre.len() / dims, gamma) {
-            mean_value_and_gradient::<Narrow>(&blocks, members.len(), centre, dims, gamma)
+        if set.is_narrow_with(span(centre.iter()), centre.len() / dims, smooth.gamma) {
+            mean_value_and_gradient::<Narrow>(&blocks, members.len(), centre, dims, smooth)
         } else {
-            mean_value_and_gradient::<Wide>(&blocks, members.len(), centre, dims, gamma)
+            mean_value_and_gradient::<Wide>(&blocks, members.len(), centre, dims, smooth)
         }
     });
     let time = minimum.x.len() / dims;
@@ -101,33 +112,39 @@ pub(super) fn of_members(
     Barycentre { series, objective: minimum.value, iterations: minimum.iterations }
 }
 
-/// Mean soft-DTW from `centre` to the series in `blocks`, and its gradient by the centre's points.
+/// Mean soft-DTW (or divergence, but for what the centre does not change) from `centre` to the series in `blocks`, and
+/// its gradient by the centre's points.
 fn mean_value_and_gradient<W: Soft + Send>(
-    blocks: &[Block],
+    blocks: &[(Block, usize)],
     members: usize,
     centre: &[f64],
     dims: usize,
-    gamma: f64,
+    &Smooth { gamma, band, debiased }: &Smooth,
 ) -> (f64, Vec<f64>) {
     let mut left = Block::default();
     left.pack(dims, std::iter::once(centre));
     let left = &left;
+    let one = |work: &mut GradientWork<W>, block: &Block, used: usize| -> (f64, Vec<f64>) {
+        let total = dispatch(Gradient { a: left, b: block, scale: 1.0 / gamma, band, work }).ln();
+        let value = total.0[..used].iter().map(|ln| -gamma * ln).sum();
+        (value, work.gradient.iter().map(|g| g.0[..used].iter().sum()).collect())
+    };
     let parts: Vec<(f64, Vec<f64>)> = blocks
         .par_iter()
-        .enumerate()
-        .map_init(GradientWork::<W>::default, |work, (index, block)| {
-            let used = (members - index * LANES).min(LANES);
-            let total = dispatch(Gradient { a: left, b: block, scale: 1.0 / gamma, work }).ln();
-            let value = total.0[..used].iter().map(|ln| -gamma * ln).sum();
-            (value, work.gradient.iter().map(|g| g.0[..used].iter().sum()).collect())
-        })
+        .map_init(GradientWork::<W>::default, |work, (block, used)| one(work, block, *used))
         .collect();
+    let share = 1.0 / members as f64;
     let mut value = 0.0;
     let mut gradient = vec![0.0; centre.len()];
-    for (part, slope) in parts {
-        value += part;
-        gradient.iter_mut().zip(slope).for_each(|(sum, g)| *sum += g);
+    let mut add = |(part, slope): (f64, Vec<f64>), factor: f64| {
+        value += factor * part;
+        gradient.iter_mut().zip(slope).for_each(|(sum, g)| *sum += factor * g);
+    };
+    parts.into_iter().for_each(|part| add(part, share));
+    if debiased {
+        // The centre stands on both sides of its own soft-DTW, so half of that has the gradient by one side.
+        let (own, slope) = one(&mut GradientWork::default(), left, 1);
+        add((0.5 * own, slope), -1.0);
     }
-    let share = 1.0 / members as f64;
-    (value * share, gradient.into_iter().map(|g| g * share).collect())
+    (value, gradient)
 }

@@ -1,4 +1,4 @@
-//! k-means on time series: Euclidean with means, or soft-DTW with soft-DTW barycentres.
+//! k-means on time series: Euclidean with means, DTW with DBA, soft-DTW or its divergence with their barycentres.
 //!
 //! Alternates assignment and centres like tslearn's `TimeSeriesKMeans`, with three differences, because soft-DTW
 //! may be negative: seeding draws by the soft-DTW *divergence*, which is not; the best restart is the one with
@@ -10,19 +10,39 @@ use rand::Rng;
 use rayon::prelude::*;
 
 use super::SeriesError;
-use super::barycentre::{BarycentreOptions, of_members};
-use super::distance::{Set, soft_matrix, soft_self};
+use super::barycentre::{self, BarycentreOptions, Smooth};
+use super::dba::{self, mean_at_equal_times};
+use super::distance::{divergence_matrix, soft_matrix, soft_self, squared_dtw_matrix};
+use super::set::{Set, fill_gaps};
 
 /// How far two series are apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Metric {
-    /// Sum of squared differences at equal times.
+    /// Sum of squared differences at equal times; where points are missing, of the others, scaled up to all.
     Euclidean,
+    /// Squared DTW; centres by averaging along alignments (DBA).
+    Dtw,
     /// Soft-DTW with this gamma.
     SoftDtw {
         /// Smoothing, in squared units of the values.
         gamma: f64,
     },
+    /// Soft-DTW divergence with this gamma: never negative, and zero for equal series.
+    Divergence {
+        /// Smoothing, in squared units of the values.
+        gamma: f64,
+    },
+}
+
+impl Metric {
+    fn check(self) -> Result<(), SeriesError> {
+        match self {
+            Self::SoftDtw { gamma } | Self::Divergence { gamma } if !(gamma > 0.0 && gamma.is_finite()) => {
+                Err(SeriesError::Gamma(gamma))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What k-means shall do.
@@ -32,6 +52,8 @@ pub struct KMeans {
     pub clusters: usize,
     /// How far two series are apart.
     pub metric: Metric,
+    /// Radius of the Sakoe–Chiba band of all alignments; `None` = any alignment.
+    pub band: Option<usize>,
     /// Rounds of assignment and centres at most (tslearn and default: 50).
     pub max_iterations: usize,
     /// Decrease of the mean distance that ends the rounds (tslearn and default: 1e-6).
@@ -48,6 +70,7 @@ impl KMeans {
         Self {
             clusters,
             metric,
+            band: None,
             max_iterations: 50,
             tolerance: 1e-6,
             restarts: 1,
@@ -58,14 +81,18 @@ impl KMeans {
     /// Clusters the series `x` `[sample, time, dim]`; every start draws its own seed series from `rng`.
     ///
     /// # Errors
-    /// Empty or non-finite series, a gamma that is not positive, or more clusters than different series.
+    /// Empty or infinite series, a gamma that is not positive, or more clusters than different series.
     pub fn fit(&self, x: ArrayView3<'_, f64>, rng: &mut impl Rng) -> Result<Clustering, SeriesError> {
         let set = self.checked(x)?;
         let mut best: Option<Clustering> = None;
         for _ in 0..self.restarts.max(1) {
-            let seeds = plus_plus(&set, self.clusters, self.metric, rng);
-            let centres =
-                Array3::from_shape_fn((seeds.len(), set.time, set.dims), |(k, t, d)| x[[seeds[k], t, d]]);
+            let seeds = self.plus_plus(&set, rng);
+            let mut centres = Array3::zeros((seeds.len(), set.time, set.dims));
+            for (mut centre, seed) in centres.outer_iter_mut().zip(seeds) {
+                let mut points = set.with_gaps(seed).to_vec();
+                fill_gaps(&mut points, set.dims);
+                centre.iter_mut().zip(points).for_each(|(target, value)| *target = value);
+            }
             let found = self.rounds(&set, centres)?;
             if best.as_ref().is_none_or(|b| found.objective < b.objective) {
                 best = Some(found);
@@ -91,11 +118,7 @@ impl KMeans {
     }
 
     fn checked(&self, x: ArrayView3<'_, f64>) -> Result<Set, SeriesError> {
-        if let Metric::SoftDtw { gamma } = self.metric
-            && !(gamma > 0.0 && gamma.is_finite())
-        {
-            return Err(SeriesError::Gamma(gamma));
-        }
+        self.metric.check()?;
         let set = Set::new(x)?;
         let distinct = distinct(&set, self.clusters);
         if self.clusters == 0 || distinct < self.clusters {
@@ -110,7 +133,7 @@ impl KMeans {
         let (mut reseeded, mut iterations, mut converged) = (0, 0, false);
         let mut previous: Option<(Vec<usize>, f64)> = None;
         let (labels, distances) = loop {
-            let (mut labels, distances) = nearest(set, &centres, self.metric)?;
+            let (mut labels, distances) = nearest(set, &centres, self.metric, self.band)?;
             reseeded += fill_empty(&mut labels, &distances, clusters);
             let objective = mean(&distances);
             if let Some((old_labels, old_objective)) = &previous {
@@ -140,17 +163,66 @@ impl KMeans {
         let moved: Vec<Vec<f64>> = members
             .par_iter()
             .enumerate()
-            .map(|(k, members)| match self.metric {
-                Metric::Euclidean => euclidean_mean(set, members),
-                Metric::SoftDtw { gamma } => {
-                    let start = centres.index_axis(Axis(0), k).iter().copied().collect();
-                    of_members(set, members, start, gamma, self.barycentre).series.iter().copied().collect()
+            .map(|(k, members)| {
+                let start = centres.index_axis(Axis(0), k).iter().copied().collect();
+                let smooth = |gamma, debiased| Smooth { gamma, band: self.band, debiased };
+                let soft = |start, smooth| {
+                    barycentre::of_members(set, members, start, &smooth, self.barycentre).series
+                };
+                match self.metric {
+                    Metric::Euclidean => return mean_at_equal_times(set, members),
+                    Metric::Dtw => dba::of_members(set, members, start, self.band).series,
+                    Metric::SoftDtw { gamma } => soft(start, smooth(gamma, false)),
+                    Metric::Divergence { gamma } => soft(start, smooth(gamma, true)),
                 }
+                .iter()
+                .copied()
+                .collect()
             })
             .collect();
         for (mut centre, values) in centres.outer_iter_mut().zip(moved) {
             centre.iter_mut().zip(values).for_each(|(target, value)| *target = value);
         }
+    }
+}
+
+impl KMeans {
+    /// k-means++ with ln K + 2 candidates a step: draws by the distance, or by the divergence in place of soft-DTW.
+    fn plus_plus(&self, set: &Set, rng: &mut impl Rng) -> Vec<usize> {
+        let own = match self.metric {
+            Metric::SoftDtw { gamma } => soft_self(set, gamma, self.band).to_vec(),
+            Metric::Euclidean | Metric::Dtw | Metric::Divergence { .. } => vec![0.0; set.samples],
+        };
+        let gaps = |candidates: &[usize]| -> Vec<Vec<f64>> {
+            let chosen = set.select(candidates);
+            let table = distances(set, &chosen, self.metric, self.band);
+            let gap = |i: usize, c: usize| {
+                if set.series(i) == set.series(candidates[c]) {
+                    return 0.0;
+                }
+                (table[[i, c]] - 0.5 * (own[i] + own[candidates[c]])).max(0.0)
+            };
+            (0..candidates.len()).map(|c| (0..set.samples).map(|i| gap(i, c)).collect()).collect()
+        };
+        let tries = 2 + (self.clusters as f64).ln() as usize;
+        let mut seeds = vec![rng.random_range(0..set.samples)];
+        let mut nearest = gaps(&seeds).swap_remove(0);
+        while seeds.len() < self.clusters {
+            let candidates: Vec<usize> = (0..tries).map(|_| draw(&nearest, set, &seeds, rng)).collect();
+            let mut best: Option<(f64, usize, Vec<f64>)> = None;
+            for (candidate, gap) in candidates.iter().zip(gaps(&candidates)) {
+                let merged: Vec<f64> = nearest.iter().zip(&gap).map(|(a, b)| a.min(*b)).collect();
+                let potential = merged.iter().sum();
+                if best.as_ref().is_none_or(|(least, ..)| potential < *least) {
+                    best = Some((potential, *candidate, merged));
+                }
+            }
+            if let Some((_, candidate, merged)) = best {
+                seeds.push(candidate);
+                nearest = merged;
+            }
+        }
+        seeds
     }
 }
 
@@ -161,7 +233,7 @@ pub struct Clustering {
     pub centres: Array3<f64>,
     /// Cluster of each sample.
     pub labels: Vec<usize>,
-    /// Distance of each sample to its centre (soft-DTW or squared Euclidean).
+    /// Distance of each sample to its centre (squared Euclidean, squared DTW, soft-DTW or its divergence).
     pub distances: Vec<f64>,
     /// Mean of `distances`: what the rounds decrease.
     pub objective: f64,
@@ -183,7 +255,7 @@ impl Clustering {
 /// The nearest centre of each series, ties to the lower index.
 ///
 /// # Errors
-/// Empty or non-finite series, points of different dimension, or a gamma that is not positive.
+/// Empty or infinite series, points of different dimension, or a gamma that is not positive.
 pub fn assign(
     x: ArrayView3<'_, f64>,
     centres: ArrayView3<'_, f64>,
@@ -193,17 +265,18 @@ pub fn assign(
     if set.dims != centres.dim().2 {
         return Err(SeriesError::Dims { left: set.dims, right: centres.dim().2 });
     }
-    if let Metric::SoftDtw { gamma } = metric
-        && !(gamma > 0.0 && gamma.is_finite())
-    {
-        return Err(SeriesError::Gamma(gamma));
-    }
-    Ok(nearest(&set, &centres.to_owned(), metric)?.0)
+    metric.check()?;
+    Ok(nearest(&set, &centres.to_owned(), metric, None)?.0)
 }
 
 /// Nearest centre of each series, and how far it is.
-fn nearest(set: &Set, centres: &Array3<f64>, metric: Metric) -> Result<(Vec<usize>, Vec<f64>), SeriesError> {
-    let table = distances(set, &Set::new(centres.view())?, metric);
+fn nearest(
+    set: &Set,
+    centres: &Array3<f64>,
+    metric: Metric,
+    band: Option<usize>,
+) -> Result<(Vec<usize>, Vec<f64>), SeriesError> {
+    let table = distances(set, &Set::new(centres.view())?, metric, band);
     Ok(table
         .outer_iter()
         .map(|row| {
@@ -214,51 +287,22 @@ fn nearest(set: &Set, centres: &Array3<f64>, metric: Metric) -> Result<(Vec<usiz
         .unzip())
 }
 
-fn distances(set: &Set, centres: &Set, metric: Metric) -> Array2<f64> {
+fn distances(set: &Set, centres: &Set, metric: Metric, band: Option<usize>) -> Array2<f64> {
     match metric {
-        Metric::SoftDtw { gamma } => soft_matrix(set, centres, gamma),
+        Metric::SoftDtw { gamma } => soft_matrix(set, centres, gamma, band),
+        Metric::Divergence { gamma } => divergence_matrix(set, centres, gamma, band),
+        Metric::Dtw => squared_dtw_matrix(set, centres, band),
         Metric::Euclidean => Array2::from_shape_fn((set.samples, centres.samples), |(i, k)| {
-            set.series(i).iter().zip(centres.series(k)).map(|(a, b)| (a - b).powi(2)).sum()
+            squared_gap(set.with_gaps(i), centres.with_gaps(k))
         }),
     }
 }
 
-/// k-means++ with ln K + 2 candidates a step: draws by the squared distance, or by the soft-DTW divergence.
-fn plus_plus(set: &Set, clusters: usize, metric: Metric, rng: &mut impl Rng) -> Vec<usize> {
-    let own = match metric {
-        Metric::SoftDtw { gamma } => soft_self(set, gamma).to_vec(),
-        Metric::Euclidean => vec![0.0; set.samples],
-    };
-    let gaps = |candidates: &[usize]| -> Vec<Vec<f64>> {
-        let chosen = set.select(candidates);
-        let table = distances(set, &chosen, metric);
-        let gap = |i: usize, c: usize| {
-            if set.series(i) == set.series(candidates[c]) {
-                return 0.0;
-            }
-            (table[[i, c]] - 0.5 * (own[i] + own[candidates[c]])).max(0.0)
-        };
-        (0..candidates.len()).map(|c| (0..set.samples).map(|i| gap(i, c)).collect()).collect()
-    };
-    let tries = 2 + (clusters as f64).ln() as usize;
-    let mut seeds = vec![rng.random_range(0..set.samples)];
-    let mut nearest = gaps(&seeds).swap_remove(0);
-    while seeds.len() < clusters {
-        let candidates: Vec<usize> = (0..tries).map(|_| draw(&nearest, set, &seeds, rng)).collect();
-        let mut best: Option<(f64, usize, Vec<f64>)> = None;
-        for (candidate, gap) in candidates.iter().zip(gaps(&candidates)) {
-            let merged: Vec<f64> = nearest.iter().zip(&gap).map(|(a, b)| a.min(*b)).collect();
-            let potential = merged.iter().sum();
-            if best.as_ref().is_none_or(|(least, ..)| potential < *least) {
-                best = Some((potential, *candidate, merged));
-            }
-        }
-        if let Some((_, candidate, merged)) = best {
-            seeds.push(candidate);
-            nearest = merged;
-        }
-    }
-    seeds
+/// Sum of the squared differences of the points that both have, scaled up to all points.
+fn squared_gap(a: &[f64], b: &[f64]) -> f64 {
+    let gaps = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).filter(|gap| !gap.is_nan());
+    let (sum, count) = gaps.fold((0.0, 0_usize), |(sum, count), gap| (sum + gap, count + 1));
+    if count == a.len() { sum } else { sum * a.len() as f64 / count as f64 }
 }
 
 /// Draws a sample by weight; where all weights vanished, the first one that differs from all seeds.
@@ -305,14 +349,6 @@ fn members_of(labels: &[usize], clusters: usize) -> Vec<Vec<usize>> {
     let mut members = vec![Vec::new(); clusters];
     labels.iter().enumerate().for_each(|(i, label)| members[*label].push(i));
     members
-}
-
-fn euclidean_mean(set: &Set, members: &[usize]) -> Vec<f64> {
-    let mut sum = vec![0.0; set.time * set.dims];
-    for member in members {
-        sum.iter_mut().zip(set.series(*member)).for_each(|(s, v)| *s += v);
-    }
-    sum.iter().map(|s| s / members.len().max(1) as f64).collect()
 }
 
 /// Number of different series, counted up to `enough`.

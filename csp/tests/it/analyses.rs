@@ -1,6 +1,7 @@
 //! Analyses of models whose answer is written down: lags, interactions, transitions, dead outputs, noise.
 
 use csp::{Config, Error, Predictor, Shape, Transition, run_predictor};
+use minicube::Cube;
 use minicube::run::Ctx;
 use ndarray::{Array5, ArrayView2, Axis};
 use x5_dl::{Batch, DataSpec};
@@ -192,4 +193,81 @@ fn noisy_answers_lie_inside_the_stated_interval() {
         inside += usize::from(low <= 0.001 && 0.001 <= high);
     }
     assert!(inside >= 10, "only {inside} of 12");
+}
+
+/// Only rain matters, in every class; land cover is 30 everywhere in the tiny stores, and the forecast begins on 10
+/// February. The map of each pixel has the same slope.
+#[test]
+fn ranking_groups_and_maps_name_the_only_input_that_matters() {
+    let dir = tiny(24);
+    let model = formula("ndvi", |weather, _, t| 0.2 + 20.0 * f64::from(weather[[CONTEXT + t, RAIN]]));
+    run_predictor(&project(dir.path()), &config(), &model, &Ctx::quiet(2)).unwrap();
+    let ranking = Table::read(dir.path(), "ranking");
+    assert_eq!((ranking.texts("input")[0].as_str(), ranking.numbers("rank")[0]), ("tp_mean", 1.0));
+    assert_eq!(ranking.texts("input").len(), 6);
+    let changes = ranking.numbers("change");
+    assert!(changes[0] > 0.001 && changes[1..].iter().all(|change| *change == 0.0), "{changes:?}");
+
+    let groups = Table::read(dir.path(), "groups");
+    for (layer, class) in [("landcover", "30"), ("season", "0")] {
+        let row = groups.rows(&[("layer", layer), ("class", class), ("variable", "precipitation")])[0];
+        assert!((groups.numbers("value")[row] / 0.02 - 1.0).abs() < 0.01, "{layer}");
+        assert_eq!((groups.numbers("n_usable")[row], groups.numbers("n_forecast")[row]), (24.0, 24.0));
+    }
+    let maps = Cube::open(&dir.path().join("explain/toy/saliency.zarr"), "saliency").unwrap();
+    assert_eq!(maps.shape("gradient").unwrap(), [2, 3, 4, 4]);
+    let gradient = maps.read::<f64>("gradient").unwrap();
+    for (variable, map) in gradient.axis_iter(Axis(1)).enumerate() {
+        let exact = if variable == 0 { 0.02 } else { 0.0 };
+        assert!(map.iter().all(|slope| (slope - exact).abs() < 1e-6), "{map:?}");
+    }
+    let missing = Config { groups: Some(vec!["soil".into()]), ..config() };
+    let failure = run_predictor(&project(dir.path()), &missing, &model, &Ctx::quiet(1)).unwrap_err();
+    assert!(failure.to_string().contains("no layer of classes static/soil"), "{failure}");
+}
+
+/// A model that forecasts the past of each pixel: levelling a patch of the past changes the forecast by as much.
+#[test]
+fn occlusion_finds_where_the_forecast_comes_from() {
+    let dir = tiny(24);
+    let past = Past(formula("ndvi", |_, _, _| 0.0).spec);
+    run_predictor(&project(dir.path()), &Config { patch_px: 2, ..config() }, &past, &Ctx::quiet(2)).unwrap();
+    let maps = Cube::open(&dir.path().join("explain/toy/saliency.zarr"), "saliency").unwrap();
+    let (unchanged, occlusion) =
+        (maps.read::<f64>("unchanged").unwrap(), maps.read::<f64>("occlusion").unwrap());
+    assert_eq!(occlusion.shape(), [2, 1, 2, 2]);
+    let map = unchanged.index_axis(Axis(0), 0);
+    for (row, col) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let inside = |y: usize, x: usize| y / 2 == row && x / 2 == col;
+        let mean = |wanted: bool| {
+            let cells = (0..16).map(|i| (i / 4, i % 4)).filter(|(y, x)| inside(*y, *x) == wanted);
+            cells.clone().map(|(y, x)| map[[y, x]]).sum::<f64>() / cells.count() as f64
+        };
+        // A quarter of the pixels goes from its own mean to that of the others.
+        let exact = 0.25 * (mean(false) - mean(true));
+        let found = occlusion[[0, 0, row, col]];
+        assert!((found - exact).abs() < 1e-6, "{row} {col}: {found}, expected {exact}");
+    }
+    assert_eq!(Table::read(dir.path(), "ranking").texts("kind")[0], "context");
+}
+
+/// Forecasts the last step of the past.
+struct Past(DataSpec);
+
+impl Predictor for Past {
+    fn spec(&self) -> &DataSpec {
+        &self.0
+    }
+    fn identity(&self) -> String {
+        "the past".to_owned()
+    }
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+        let mut frames = Array5::zeros((batch.len(), TARGET, 1, rows, cols));
+        let last = batch.dynamic.index_axis(Axis(1), CONTEXT - 1);
+        for t in 0..TARGET {
+            frames.index_axis_mut(Axis(1), t).assign(&last);
+        }
+        Ok(frames)
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) fn manifest(dir: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(dir.join("explain/toy/run.json")).unwrap()).unwrap()
 }
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 9] = [
     "segments.parquet",
     "sensitivity.parquet",
     "curves.parquet",
@@ -62,6 +62,8 @@ const TABLES: [&str; 7] = [
     "lags.parquet",
     "interactions.parquet",
     "surfaces.parquet",
+    "groups.parquet",
+    "ranking.parquet",
 ];
 
 /// Hashes of the data files.
@@ -69,7 +71,7 @@ fn hashes(dir: &Path) -> BTreeMap<&'static str, String> {
     let folder = dir.join("explain/toy");
     TABLES
         .into_iter()
-        .chain(["signals.zarr"])
+        .chain(["saliency.zarr", "signals.zarr"])
         .map(|name| {
             let path = folder.join(name);
             (name, if path.is_dir() { sha256_store(&path).unwrap() } else { sha256_file(&path).unwrap() })

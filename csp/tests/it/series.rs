@@ -2,8 +2,8 @@
 
 use crate::vectors::{Golden, close, numbers};
 use csp::series::{
-    BarycentreOptions, KMeans, Metric, SeriesError, assign, dtw, dtw_cross, soft_dtw, soft_dtw_barycentre,
-    soft_dtw_cross, soft_dtw_divergence, soft_dtw_gradient,
+    BarycentreOptions, KMeans, Metric, SeriesError, assign, dtw, dtw_banded, dtw_barycentre, dtw_cross,
+    soft_dtw, soft_dtw_barycentre, soft_dtw_cross, soft_dtw_divergence, soft_dtw_gradient,
 };
 use ndarray::{Array2, Array3, Axis, array};
 use rand::SeedableRng;
@@ -204,7 +204,13 @@ fn clusters_of_known_shapes_are_found_and_threads_do_not_matter() {
     let x = Array3::from_shape_fn((90, 30, 1), |(i, t, _)| {
         shape(i % 3, t) + 0.01 * (((i * 31 + t * 17) % 23) as f64 / 11.0 - 1.0)
     });
-    for metric in [Metric::SoftDtw { gamma: 1.0 }, Metric::SoftDtw { gamma: 0.01 }, Metric::Euclidean] {
+    for metric in [
+        Metric::SoftDtw { gamma: 1.0 },
+        Metric::SoftDtw { gamma: 0.01 },
+        Metric::Divergence { gamma: 0.01 },
+        Metric::Dtw,
+        Metric::Euclidean,
+    ] {
         let fit = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let options = KMeans { restarts: 3, ..KMeans::new(3, metric) };
@@ -226,7 +232,7 @@ fn empty_clusters_are_reseeded_and_counted() {
     let mut start = Array3::zeros((3, 5, 1));
     start.index_axis_mut(Axis(0), 1).fill(1e6);
     start.index_axis_mut(Axis(0), 2).fill(2e6);
-    for metric in [Metric::Euclidean, Metric::SoftDtw { gamma: 0.1 }] {
+    for metric in [Metric::Euclidean, Metric::Dtw, Metric::SoftDtw { gamma: 0.1 }] {
         let found = KMeans::new(3, metric).fit_from(x.view(), start.view()).unwrap();
         assert!(found.reseeded >= 2, "{metric:?}");
         for cluster in 0..3 {
@@ -256,4 +262,132 @@ fn impossible_requests_are_refused() {
         SeriesError::Dims { left: 2, right: 1 }
     );
     assert_eq!(numbers(&serde_json::json!([1.5])), [1.5]);
+}
+
+/// tslearn's `TimeSeriesKMeans(metric="dtw")` from the same centres; its inertia is the mean squared DTW too.
+#[test]
+fn k_means_by_dtw_equals_tslearn() {
+    let golden = Golden::read("tslearn");
+    let x = golden.series("km_X");
+    let start = golden.series("km_k5_g1_init");
+    let found = KMeans::new(5, Metric::Dtw).fit_from(x.view(), start.view()).unwrap();
+    let labels: Vec<usize> = golden.array("km_dba_k5_labels").iter().map(|v| *v as usize).collect();
+    assert_eq!(found.labels, labels);
+    let inertia = golden.0["kmeans"]["dba_k5"]["inertia"].as_f64().unwrap();
+    assert!(found.objective <= inertia * (1.0 + 1e-6), "{} against {inertia}", found.objective);
+    for (ours, theirs) in found.centres.iter().zip(&golden.series("km_dba_k5_centers")) {
+        close(*ours, *theirs, 1e-2, "centres");
+    }
+}
+
+/// The cheapest alignment by trying every cell of the band, as the definition says.
+fn slow_dtw(a: &[f64], b: &[f64], radius: usize) -> f64 {
+    let (n, m) = (a.len(), b.len());
+    let mut table = vec![vec![f64::INFINITY; m + 1]; n + 1];
+    table[0][0] = 0.0;
+    for i in 0..n {
+        for j in 0..m {
+            let ahead = radius + m.saturating_sub(n);
+            let behind = radius + n.saturating_sub(m);
+            if j <= i + ahead && i <= j + behind {
+                let before = table[i][j].min(table[i][j + 1]).min(table[i + 1][j]);
+                table[i + 1][j + 1] = before + (a[i] - b[j]).powi(2);
+            }
+        }
+    }
+    table[n][m].sqrt()
+}
+
+#[test]
+fn bands_allow_what_they_say() {
+    let series =
+        |n: usize, phase: f64| Array2::from_shape_fn((n, 1), |(t, _)| (t as f64 * 0.7 + phase).sin());
+    for (n, m) in [(9, 9), (12, 7), (7, 12), (1, 4), (30, 30)] {
+        let (a, b) = (series(n, 0.0), series(m, 1.3));
+        let flat = |x: &Array2<f64>| x.iter().copied().collect::<Vec<_>>();
+        for radius in [0, 1, 2, 5, 40] {
+            let expected = slow_dtw(&flat(&a), &flat(&b), radius);
+            let ours = dtw_banded(a.view(), b.view(), radius).unwrap();
+            close(ours, expected, VALUE, &format!("{n} × {m}, radius {radius}"));
+        }
+        close(dtw_banded(a.view(), b.view(), 40).unwrap(), dtw(a.view(), b.view()).unwrap(), 0.0, "all");
+    }
+    // Without room to warp, DTW is the Euclidean distance.
+    let (a, b) = (series(20, 0.0), series(20, 0.4));
+    let euclidean = (&a - &b).mapv(|gap| gap * gap).sum().sqrt();
+    close(dtw_banded(a.view(), b.view(), 0).unwrap(), euclidean, VALUE, "radius 0");
+}
+
+#[test]
+fn missing_points_and_shorter_series_are_the_series_without_them() {
+    let long = Array2::from_shape_fn((12, 1), |(t, _)| (t as f64 * 0.5).sin());
+    let short = long.slice(ndarray::s![..9, ..]).to_owned();
+    let mut padded = long.clone();
+    padded.slice_mut(ndarray::s![9.., ..]).fill(f64::NAN);
+    let other = Array2::from_shape_fn((12, 1), |(t, _)| (t as f64 * 0.5).cos());
+    for gamma in [1.0, 0.01] {
+        let of = |x: &Array2<f64>| soft_dtw(x.view(), other.view(), gamma).unwrap();
+        assert_eq!(of(&padded), of(&short));
+    }
+    // A set of two lengths: every entry is that of the single pair.
+    let mut set = Array3::from_shape_fn((11, 12, 1), |(i, t, _)| (t as f64 * 0.5 + i as f64).sin());
+    for i in [2, 3, 7] {
+        set.slice_mut(ndarray::s![i, i..i + 2, ..]).fill(f64::NAN);
+    }
+    let table = dtw_cross(set.view(), set.view()).unwrap();
+    for ((i, j), value) in table.indexed_iter() {
+        let pair = dtw(set.index_axis(Axis(0), i), set.index_axis(Axis(0), j)).unwrap();
+        assert_eq!(*value, pair, "{i} {j}");
+    }
+    let missing = Array3::from_elem((1, 3, 1), f64::NAN);
+    assert_eq!(dtw_cross(missing.view(), set.view()).unwrap_err(), SeriesError::NoPoints { sample: 0 });
+}
+
+#[test]
+fn clusters_are_found_through_gaps() {
+    let mut x = Array3::from_shape_fn((30, 20, 1), |(i, t, _)| {
+        0.5 * (i % 3) as f64 + 0.01 * (((i * 31 + t * 17) % 23) as f64 / 11.0 - 1.0)
+    });
+    for i in 0..30 {
+        x.slice_mut(ndarray::s![i, (i * 7) % 20, ..]).fill(f64::NAN);
+    }
+    for metric in
+        [Metric::Euclidean, Metric::Dtw, Metric::SoftDtw { gamma: 0.01 }, Metric::Divergence { gamma: 0.01 }]
+    {
+        let options = KMeans { restarts: 3, ..KMeans::new(3, metric) };
+        let found = options.fit(x.view(), &mut ChaCha8Rng::seed_from_u64(5)).unwrap();
+        assert!((3..30).all(|i| found.labels[i] == found.labels[i % 3]), "{metric:?}: {:?}", found.labels);
+        assert!(found.centres.iter().all(|v| v.is_finite()));
+    }
+}
+
+/// A constant shift of all series shifts their barycentre, and no series is nearer to them than it.
+#[test]
+fn barycentres_of_dtw_and_divergence_are_minima() {
+    let golden = Golden::read("tslearn");
+    let x = golden.series("bary_X");
+    let mean_dtw = |centre: &Array2<f64>| {
+        let table = dtw_cross(x.view(), centre.view().insert_axis(Axis(0))).unwrap();
+        table.mapv(|d| d * d).mean().unwrap()
+    };
+    let found = dtw_barycentre(x.view(), None, None).unwrap();
+    close(found.objective, mean_dtw(&found.series), 1e-9, "objective");
+    assert!(found.objective < mean_dtw(&x.mean_axis(Axis(0)).unwrap()));
+    let moved = dtw_barycentre((&x + 2.0).view(), None, None).unwrap();
+    for (a, b) in moved.series.iter().zip(&found.series) {
+        close(*a, b + 2.0, 1e-9, "shifted");
+    }
+    // One cluster by divergence: every small change of its centre is worse.
+    let one = KMeans::new(1, Metric::Divergence { gamma: 0.1 });
+    let centre = one.fit(x.view(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap().centres;
+    let mean =
+        |centre: &Array3<f64>| soft_dtw_divergence(x.view(), centre.view(), 0.1).unwrap().mean().unwrap();
+    let best = mean(&centre);
+    for t in 0..centre.dim().1 {
+        for change in [-0.05, 0.05] {
+            let mut other = centre.clone();
+            other[[0, t, 0]] += change;
+            assert!(mean(&other) > best, "step {t}");
+        }
+    }
 }

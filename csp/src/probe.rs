@@ -1,0 +1,105 @@
+//! Asks the model what the maps and the ranking of inputs need to know, and remembers the answers on disk.
+
+use std::path::Path;
+
+use minicube::run::Ctx;
+use ndarray::{Array1, Array2, Array3, Axis, s};
+
+use crate::error::Error;
+use crate::perturb::{Perturbation, shift_weather};
+use crate::rank::{Input, changes, exchanged};
+use crate::respond::{Job, forecast, remembered};
+use crate::saliency::{Saliency, central_difference, mean_index, mean_over_steps, occluded, patches};
+
+/// Mean absolute change of the index `[sample, input]` when an input of `samples` comes from `donors` (both indices in
+/// the dataset). NaN where a forecast is not finite.
+///
+/// # Errors
+/// Unreadable samples, a model that fails, or a full disk.
+pub(crate) fn exchange_inputs(
+    job: &Job<'_>,
+    inputs: &[Input],
+    samples: &[usize],
+    donors: &[usize],
+    cache: &Path,
+    ctx: &Ctx,
+) -> Result<Array2<f64>, Error> {
+    let context = job.predictor.spec().context_steps;
+    let mut all = Array2::zeros((samples.len(), inputs.len()));
+    let progress = ctx.progress("inputs", (samples.len() * inputs.len()) as u64);
+    for (index, (own, others)) in samples.chunks(job.batch).zip(donors.chunks(job.batch)).enumerate() {
+        let path = cache.join(format!("{index:06}.f64"));
+        let found = remembered(&path, own.len() * inputs.len(), || {
+            let (batch, donor) = (job.dataset.batch(own, job.crop)?, job.dataset.batch(others, job.crop)?);
+            let before = job.index.signals(forecast(job, &batch)?.view());
+            let mut of_inputs = Vec::new();
+            for input in inputs {
+                let frames = forecast(job, &exchanged(&batch, &donor, input, context))?;
+                of_inputs.extend(changes(before.view(), job.index.signals(frames.view()).view()));
+            }
+            Ok(of_inputs)
+        })?;
+        let start = index * job.batch;
+        for (i, of_input) in found.chunks(own.len()).enumerate() {
+            let mut into = all.slice_mut(s![start..start + own.len(), i]);
+            into.assign(&Array1::from_vec(of_input.to_vec()));
+        }
+        progress.inc((own.len() * inputs.len()) as u64);
+    }
+    progress.finish();
+    Ok(all)
+}
+
+/// The maps of one sample (an index in the dataset), occluded by patches of `side` pixels.
+///
+/// # Errors
+/// As [`exchange_inputs`].
+pub(crate) fn saliency_maps(
+    job: &Job<'_>,
+    sample: usize,
+    side: usize,
+    path: &Path,
+) -> Result<Saliency, Error> {
+    let spec = job.predictor.spec();
+    let (rows, cols) = job.crop.map_or(job.dataset.size(), |crop| (crop.rows, crop.cols));
+    let (variables, layers) = (job.variables.len(), 1 + spec.statics.len());
+    let grid = patches((rows, cols), side);
+    let pixels = rows * cols;
+    let length = (1 + variables) * pixels + layers * grid.0 * grid.1;
+    let found = remembered(path, length, || {
+        let batch = job.dataset.batch(&[sample], job.crop)?;
+        let index_of = |batch: &x5_dl::Batch| Ok::<_, Error>(job.index.pixels(forecast(job, batch)?.view()));
+        let map_of = |pixels: ndarray::Array4<f64>| mean_over_steps(pixels.index_axis(Axis(0), 0));
+        let unchanged = index_of(&batch)?;
+        let mut values: Vec<f64> = map_of(unchanged.clone()).into_iter().collect();
+        for (variable, of) in job.variables.iter().enumerate() {
+            let mut shifted = batch.clone();
+            let mut maps = [of.pulse, -of.pulse].into_iter().map(|delta| {
+                let shift = Perturbation::Shift { variable, delta, transition: 0 };
+                shift_weather(&mut shifted, &batch, &spec.weather, job.variables, job.weights, shift);
+                index_of(&shifted).map(map_of)
+            });
+            if let (Some(up), Some(down)) = (maps.next(), maps.next()) {
+                values.extend(central_difference(up?.view(), down?.view(), of.pulse));
+            }
+        }
+        let before = mean_index(&unchanged);
+        for layer in 0..layers {
+            for place in (0..grid.0).flat_map(|row| (0..grid.1).map(move |col| (row, col))) {
+                let after = mean_index(&index_of(&occluded(&batch, layer, place, side, spec.context_steps))?);
+                values.push(after - before);
+            }
+        }
+        Ok(values)
+    })?;
+    let shaped = |part: &[f64], shape: (usize, usize, usize)| {
+        Array3::from_shape_vec(shape, part.to_vec()).map_err(|error| Error::output(path, error))
+    };
+    let (maps, occlusion) = found.split_at((1 + variables) * pixels);
+    let maps = shaped(maps, (1 + variables, rows, cols))?;
+    Ok(Saliency {
+        unchanged: maps.index_axis(Axis(0), 0).to_owned(),
+        gradient: maps.slice(s![1.., .., ..]).to_owned(),
+        occlusion: shaped(occlusion, (layers, grid.0, grid.1))?,
+    })
+}
