@@ -87,7 +87,9 @@ pub struct ModelConfig {
     pub update: Option<usize>,
     /// ContextRNN, Channel-U-Net: what makes maps of the image.
     pub encoder: Option<Encoder>,
-    /// U-Nets: halvings of the image (5).
+    /// Contextformer: heads of the attention (8).
+    pub heads: Option<usize>,
+    /// U-Nets: halvings of the image (5). Contextformer: layers (3).
     pub depth: Option<usize>,
     /// Convolutions: side of the kernel, odd; the published one where absent.
     pub kernel: Option<usize>,

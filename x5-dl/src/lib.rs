@@ -38,6 +38,7 @@ pub use harness::weights::Weights;
 pub use import::import_weights;
 pub use model::channel_unet::ChannelUnetShape;
 pub use model::context_rnn::ContextRnnShape;
+pub use model::contextformer::ContextformerShape;
 pub use model::convlstm::ConvLstmShape;
 pub use model::convlstm_ae::ConvLstmAeShape;
 pub use model::efficientnet::Encoder;

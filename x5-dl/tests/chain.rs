@@ -97,6 +97,17 @@ encoder = "efficientnet_b0"
 dynamic = ["kndvi"]
 steps = 2
 batch = 2
+
+[[train.models]]
+name = "contextformer"
+model = "contextformer"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [16]
+heads = 2
+depth = 1
+steps = 2
+batch = 2
 "#;
 
 /// A project in a temporary folder.
@@ -209,7 +220,7 @@ fn models_with_encoders_run_and_verify() {
     let project = Project::new(ENCODERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
-    for name in ["context_rnn", "channel_unet"] {
+    for name in ["context_rnn", "channel_unet", "contextformer"] {
         assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
         assert!(verified.contains(&format!("{name}: verified")), "{verified}");
     }

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
+use ndarray::{Array4, ArrayD, Axis};
 
 use crate::model::init;
 
@@ -127,4 +128,17 @@ pub(crate) fn pad_to(frames: Tensor<4>, side: usize) -> Tensor<4> {
 /// The first rows and columns.
 pub(crate) fn cut_to(frames: Tensor<4>, rows: usize, cols: usize) -> Tensor<4> {
     frames.narrow(2, 0, rows).narrow(3, 0, cols)
+}
+
+/// The last observed value of each pixel, `[batch, channel, y, x]`; where there is none, the last value.
+///
+/// # Shapes
+/// - `context`: `[batch, context, channel, y, x]`
+/// - `masked`: `[batch, context, 1, y, x]`, 1 where the context is not observed
+pub(crate) fn last_clear(context: &ArrayD<f32>, masked: &ArrayD<f32>) -> Array4<f32> {
+    let [n, steps, channels, rows, cols] = [0, 1, 2, 3, 4].map(|axis| context.len_of(Axis(axis)));
+    Array4::from_shape_fn((n, channels, rows, cols), |(b, c, y, x)| {
+        let clear = (0..steps).rev().find(|&t| masked[[b, t, 0, y, x]] == 0.0);
+        context[[b, clear.unwrap_or(steps - 1), c, y, x]]
+    })
 }

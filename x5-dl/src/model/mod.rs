@@ -2,9 +2,11 @@
 //!
 //! A model is one file here, which implements [`Model`], and one line in [`models!`].
 
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod channel_unet;
 pub(crate) mod context_rnn;
+pub(crate) mod contextformer;
 pub(crate) mod convlstm;
 pub(crate) mod convlstm_ae;
 pub(crate) mod efficientnet;
@@ -13,6 +15,7 @@ pub(crate) mod fpn;
 pub(crate) mod init;
 pub(crate) mod layers;
 pub(crate) mod nf_unet;
+pub(crate) mod pvt;
 pub(crate) mod rnn;
 pub(crate) mod sg_convlstm;
 pub(crate) mod st_unet;
@@ -30,6 +33,7 @@ use crate::harness::gradient::{Loss, Network};
 use crate::harness::weights::{self, Weights};
 use crate::model::channel_unet::ChannelUnetShape;
 use crate::model::context_rnn::ContextRnnShape;
+use crate::model::contextformer::ContextformerShape;
 use crate::model::convlstm::ConvLstmShape;
 use crate::model::convlstm_ae::ConvLstmAeShape;
 use crate::model::nf_unet::NfUnetShape;
@@ -203,6 +207,8 @@ models! {
     StUnet(StUnetShape) = st_unet::StUnet;
     /// U-Net of EarthNet2021 with time as channels.
     ChannelUnet(ChannelUnetShape) = channel_unet::ChannelUnet;
+    /// Transformer over time of GreenEarthNet.
+    Contextformer(ContextformerShape) = contextformer::Contextformer;
 }
 
 #[expect(clippy::derivable_impls, reason = "the variants come from the table of models")]

@@ -8,14 +8,14 @@
 use burn::module::Module;
 use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{Device, Tensor};
-use ndarray::{Array4, ArrayD, Axis};
+use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
 use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
-use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
+use crate::model::layers::{Conv, State, frame, frames_to_rows, last_clear, zero_states};
 use crate::model::{Defaults, Layout, Model, Sizes};
 
 /// Sizes of the network.
@@ -115,15 +115,6 @@ impl PeepholeCell {
         let cell = f * cell + i * tanh(gate(2));
         (o * tanh(cell.clone()), cell)
     }
-}
-
-/// The last observed value of each pixel, `[batch, channel, y, x]`; where there is none, the last value.
-fn last_clear(context: &ArrayD<f32>, masked: &ArrayD<f32>) -> Array4<f32> {
-    let [n, steps, channels, rows, cols] = [0, 1, 2, 3, 4].map(|axis| context.len_of(Axis(axis)));
-    Array4::from_shape_fn((n, channels, rows, cols), |(b, c, y, x)| {
-        let clear = (0..steps).rev().find(|&t| masked[[b, t, 0, y, x]] == 0.0);
-        context[[b, clear.unwrap_or(steps - 1), c, y, x]]
-    })
 }
 
 impl Model for SgConvLstm {
