@@ -15,14 +15,15 @@ package was written for a scikit-image that took floats to have a range of 2; ne
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from earthnet import parallel_score
 from skimage.metrics import structural_similarity
 
 THREADS = int(os.environ.get("BENCH_THREADS", 2))
@@ -37,7 +38,18 @@ class Metrics:
         return structural_similarity(a, b, data_range=2.0)
 
 
-parallel_score.metrics = Metrics
+def module():
+    """The package's scores alone: as a whole it wants a plotting library that it does not name."""
+    folder = Path(importlib.util.find_spec("earthnet").origin).parent
+    spec = importlib.util.spec_from_file_location("parallel_score", folder / "parallel_score.py")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules["parallel_score"] = loaded
+    spec.loader.exec_module(loaded)
+    loaded.metrics = Metrics
+    return loaded
+
+
+parallel_score = module()
 
 
 def write(folder):
@@ -46,9 +58,8 @@ def write(folder):
     for index in range(CUBES):
         name = f"29SQC_2017-07-02_2017-11-28_{index}_128_0_128_0_80_0_80.npz"
         season = 0.2 + 0.1 * np.sin(np.arange(20) / 6 + rng.uniform(0, 6, (128, 128, 4, 1)))
-        target = np.concatenate(
-            [season + rng.normal(0, 0.02, season.shape), rng.random((128, 128, 1, 20)) < 0.33], axis=2
-        )
+        cloudy = (rng.random((1, 1, 1, 20)) < 0.33) | (rng.random((128, 128, 1, 20)) < 0.05)
+        target = np.concatenate([season + rng.normal(0, 0.02, season.shape), cloudy], axis=2)
         for kind, values in [("targets", target), ("predictions", season)]:
             path = folder / kind / "29SQC" / name
             path.parent.mkdir(parents=True, exist_ok=True)

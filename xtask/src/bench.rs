@@ -96,20 +96,28 @@ struct Line {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(false)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
-    let mut lines = Vec::new();
+    let create = |path: &PathBuf| fs::File::create(path).with_context(|| path.display().to_string());
+    let mut file = args.json.as_ref().map(create).transpose()?;
+    let mut lines: Vec<Line> = Vec::new();
+    // Told at once: what one bench has measured is not lost where the next one fails.
+    let mut tell = |found: Vec<Line>| -> Result<()> {
+        for line in &found {
+            let json = serde_json::to_string(line)?;
+            println!("{json}");
+            if let Some(file) = &mut file {
+                writeln!(file, "{json}")?;
+            }
+        }
+        lines.extend(found);
+        Ok(())
+    };
     for duel in DUELS.iter().filter(|duel| wanted(duel.name)) {
         eprintln!("── {}", duel.name);
-        lines.extend(duel.fight(args.rounds)?);
+        tell(duel.fight(args.rounds)?)?;
     }
     if wanted("chain") {
         eprintln!("── chain");
-        lines.extend(chain()?);
-    }
-    let json: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    json.iter().for_each(|line| println!("{line}"));
-    if let Some(path) = &args.json {
-        let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
-        json.iter().try_for_each(|line| writeln!(file, "{line}"))?;
+        tell(chain()?)?;
     }
     println!();
     report::print_table(
