@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use common::{SCENES, TILE, ledger, number, project, raw_tree};
+use common::{SCENES, TILE, ledger, number, project, raw_tree, scene};
 use gdal::Metadata;
 use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk};
 use minicube::{Cube, NaiveDate, Tile, sha256_store, to_cf_day};
@@ -201,24 +201,22 @@ fn the_same_bytes_for_any_number_of_threads_and_any_memory() {
     assert_eq!(one, hash("3", "[level1]\nmemory_mb = 0"), "one cube a pass");
 }
 
-#[test]
-fn a_killed_run_resumes_to_the_same_bytes() {
-    let dir = tempfile::tempdir().unwrap();
-    raw_tree(dir.path());
-    let config = project(dir.path(), "[level1]\nmemory_mb = 0");
-    let store = dir.path().join("data/level1/35KMQ.zarr");
+/// Kills a run with these flags several times in a row, at growing parts of the time that a whole one takes, and lets it end;
+/// seven times over. Gives how many kills hit a running process.
+fn kill_and_resume(dir: &Path, config: &Path, flags: &[&str], expected: &str) -> u32 {
+    let store = dir.join("data/level1/35KMQ.zarr");
+    fs::remove_dir_all(dir.join("data/level1")).unwrap();
     let clock = Instant::now();
-    assert!(run(&config).status.success());
+    assert!(act("run", config, flags).status.success());
     let whole = clock.elapsed();
-    let expected = sha256_store(&store).unwrap();
     let mut interrupted = 0;
     for point in 1..=7u32 {
-        fs::remove_dir_all(dir.path().join("data/level1")).unwrap();
-        // Several kills in a row at growing parts of the run, each resumed by the next.
+        fs::remove_dir_all(dir.join("data/level1")).unwrap();
         for part in 0..3 {
             let mut child: Child = binary()
                 .args(["run", "--config"])
-                .arg(&config)
+                .arg(config)
+                .args(flags)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -231,10 +229,38 @@ fn a_killed_run_resumes_to_the_same_bytes() {
                 assert_eq!(cube.attrs()["sealed"], true, "a store that can be opened is whole");
             }
         }
-        let output = run(&config);
+        let output = act("run", config, flags);
         assert!(output.status.success(), "{}", text(&output));
         assert_eq!(sha256_store(&store).unwrap(), expected, "killed at point {point}");
     }
+    interrupted
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let config = project(dir.path(), "[level1]\nmemory_mb = 0");
+    assert!(run(&config).status.success());
+    let expected = sha256_store(&dir.path().join("data/level1/35KMQ.zarr")).unwrap();
+    let interrupted = kill_and_resume(dir.path(), &config, &[], &expected);
+    assert!(interrupted >= 5, "only {interrupted} of 21 kills hit a running process");
+}
+
+/// Two acquisitions of one day made one, on one thread, and on eight that are killed.
+#[test]
+fn merged_days_are_the_same_bytes_on_eight_threads_that_are_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let data = dir.path().join("data");
+    scene(&data, 30, (SCENES[1].0, "S2A_35KMQ_20220205_1_L2A"), ("04.00", true), true);
+    let config = project(dir.path(), "[level1]\nsame_day = \"merge\"\nmemory_mb = 0");
+    assert!(act("run", &config, &["--threads", "1"]).status.success());
+    let store = data.join("level1/35KMQ.zarr");
+    let cube = Cube::open(&store, "level1").unwrap();
+    assert_eq!(cube.dim("s2/time").unwrap(), 3, "four acquisitions, three days");
+    let expected = sha256_store(&store).unwrap();
+    let interrupted = kill_and_resume(dir.path(), &config, &["--threads", "8"], &expected);
     assert!(interrupted >= 5, "only {interrupted} of 21 kills hit a running process");
 }
 
