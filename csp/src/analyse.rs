@@ -226,13 +226,16 @@ fn of_best(segments: &[&SegmentResponse], variable: &Variable, v: usize) -> Opti
     let voice = |response: &&SegmentResponse| {
         let answer = &response.answers[v];
         let range = [*answer.x.first()?, *answer.x.last()?];
-        Some(Voice { curve: answer.best.clone()?, range, weight: response.size as f64 })
+        let (best, parabola) = (answer.best.clone()?, answer.parabola()?.clone());
+        Some(Voice { best, parabola, range, weight: response.size as f64 })
     };
     let voices: Vec<Voice> = segments.iter().filter_map(voice).collect();
     let span = voices.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], voice| {
         [low.min(voice.range[0]), high.max(voice.range[1])]
     });
-    parabola_of_means(&voices, variable.range.unwrap_or(span), RANGE_POINTS)
+    // A range far from all data would be nothing but extrapolation.
+    let common = variable.range.filter(|[low, high]| *low < span[1] && *high > span[0]);
+    parabola_of_means(&voices, common.unwrap_or(span), RANGE_POINTS)
 }
 
 fn vegetation_split(segments: &[&SegmentResponse], v: usize) -> Option<VegetationSplit> {

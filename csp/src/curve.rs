@@ -148,32 +148,35 @@ pub fn global_parabola(parabolas: &[(Curve, f64)]) -> Option<Curve> {
     })
 }
 
-/// A segment's curve as one voice among many.
+/// A segment's curves as one voice among many.
 #[derive(Clone, Debug)]
 pub struct Voice {
-    /// Its best curve.
-    pub curve: Curve,
-    /// Smallest and largest weather of its points; it says nothing outside.
+    /// Its best curve, which speaks for the range of its own points.
+    pub best: Curve,
+    /// Its parabola, which speaks outside, where an exponential or a cubic would run away.
+    pub parabola: Curve,
+    /// Smallest and largest weather of its points.
     pub range: [f64; 2],
     /// Size of the segment.
     pub weight: f64,
 }
 
-/// The parabola through the weighted mean of best curves on `points` values from `low` to `high`, each curve counted
-/// only within its own data. `None` where fewer than four grid values lie within any of them.
-pub fn parabola_of_means(voices: &[Voice], [low, high]: [f64; 2], points: usize) -> Option<Curve> {
-    let grid = (0..points).map(|i| low + (high - low) * i as f64 / (points.max(2) - 1) as f64);
-    let (x, y): (Vec<f64>, Vec<f64>) = grid.filter_map(|x| Some((x, mean_at(voices, x)?))).unzip();
-    if x.len() < 4 { None } else { fit(Family::Quadratic, &x, &y) }
+impl Voice {
+    fn at(&self, x: f64) -> f64 {
+        let inside = self.range[0] <= x && x <= self.range[1];
+        if inside { self.best.at(x) } else { self.parabola.at(x) }
+    }
 }
 
-fn mean_at(voices: &[Voice], x: f64) -> Option<f64> {
-    let heard = voices.iter().filter(|voice| voice.range[0] <= x && x <= voice.range[1]);
-    let (sum, weight) = heard
-        .map(|voice| (voice.curve.at(x), voice.weight))
-        .filter(|(value, _)| value.is_finite())
-        .fold((0.0, 0.0), |(sum, total), (value, weight)| (sum + value * weight, total + weight));
-    (weight > 0.0).then_some(sum / weight)
+/// The parabola through the weighted mean of all voices on `points` values from `low` to `high`: the paper's global
+/// curve. `None` without voices.
+pub fn parabola_of_means(voices: &[Voice], [low, high]: [f64; 2], points: usize) -> Option<Curve> {
+    let total: f64 = voices.iter().map(|voice| voice.weight).sum();
+    let mean = |x: f64| voices.iter().map(|voice| voice.at(x) * voice.weight).sum::<f64>() / total;
+    let x: Vec<f64> =
+        (0..points).map(|i| low + (high - low) * i as f64 / (points.max(2) - 1) as f64).collect();
+    let y: Vec<f64> = x.iter().map(|x| mean(*x)).collect();
+    if y.iter().all(|value| value.is_finite()) { fit(Family::Quadratic, &x, &y) } else { None }
 }
 
 /// Median of finite values; NaN without any. The mean of the middle two where their number is even.
@@ -203,19 +206,22 @@ mod tests {
         assert!((all.at(2.0) - (4.0 + 3.0 * 5.0) / 4.0).abs() < 1e-12);
     }
 
-    /// Where both speak, the mean of x² (weight 1) and −x² + 4 (weight 3) is −x²/2 + 3.
+    /// The mean of x² (weight 1) and −x² + 4 (weight 3) is −x²/2 + 3, wherever their data lie. A best curve counts in
+    /// its own range only: x³ within ±1, the parabola beyond.
     #[test]
-    fn curves_count_only_where_they_have_data() {
-        let voice = |c, range, weight| Voice { curve: parabola(c), range, weight };
-        let both = [voice([1.0, 0.0, 0.0], [-2.0, 2.0], 1.0), voice([-1.0, 0.0, 4.0], [-2.0, 2.0], 3.0)];
-        let mean = parabola_of_means(&both, [-2.0, 2.0], 9).unwrap();
+    fn global_curve_takes_best_curves_inside_and_parabolas_outside() {
+        let voice = |c, range, weight| Voice { best: parabola(c), parabola: parabola(c), range, weight };
+        let apart = [voice([1.0, 0.0, 0.0], [-2.0, 0.0], 1.0), voice([-1.0, 0.0, 4.0], [1.0, 2.0], 3.0)];
+        let mean = parabola_of_means(&apart, [-2.0, 2.0], 9).unwrap();
         for (ours, exact) in mean.coefficients.iter().zip([-0.5, 0.0, 3.0]) {
             assert!((ours - exact).abs() < 1e-12, "{mean:?}");
         }
-        let apart = [voice([0.0, 1.0, 0.0], [0.0, 1.0], 1.0), voice([0.0, 1.0, 0.0], [2.0, 3.0], 9.0)];
-        let line = parabola_of_means(&apart, [0.0, 3.0], 13).unwrap();
-        assert!(line.coefficients[0].abs() < 1e-12 && (line.coefficients[1] - 1.0).abs() < 1e-12);
-        assert_eq!(parabola_of_means(&apart, [5.0, 6.0], 13), None);
+        let cubic =
+            Curve { family: Family::Cubic, coefficients: vec![1.0, 0.0, 0.0, 0.0], ..parabola([0.0; 3]) };
+        let flat = parabola([0.0, 0.0, 0.5]);
+        let one = Voice { best: cubic, parabola: flat, range: [-1.0, 1.0], weight: 2.0 };
+        assert_eq!((one.at(0.5), one.at(2.0)), (0.125, 0.5));
+        assert_eq!(parabola_of_means(&[], [0.0, 1.0], 9), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::index::VegetationIndex;
 use crate::perturb::{pairs, pulses, shifts};
 use crate::predictor::Predictor;
 use crate::rank::inputs;
+use crate::saliency::patches;
 use crate::transition::Transition;
 use crate::variable::{Level2Units, Variable, defaults, resolve};
 
@@ -76,6 +77,8 @@ pub struct Plan {
     pub patch_px: usize,
     /// Inputs of the model.
     pub inputs: usize,
+    /// Forecasts of a sample for its saliency maps.
+    pub map_forecasts: usize,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -145,6 +148,11 @@ impl Plan {
                 Ok((name, Cube::open(path, "level2")?.attr_str("plan_hash").unwrap_or_default().to_owned()))
             })
             .collect::<Result<_, Error>>()?;
+        let crop = centre_crop(dataset.size(), config.crop_px);
+        let (patch_rows, patch_cols) =
+            patches(crop.map_or(dataset.size(), |[.., rows, cols]| (rows, cols)), config.patch_px);
+        let occlusions = (1 + spec.statics.len()) * patch_rows * patch_cols;
+        let map_forecasts = 1 + 2 * variables.len() + occlusions;
         Ok(Self {
             model: config.model.clone(),
             model_identity: predictor.identity(),
@@ -165,7 +173,7 @@ impl Plan {
                 band: config.band,
             },
             max_samples: config.max_samples,
-            crop: centre_crop(dataset.size(), config.crop_px),
+            crop,
             batch: config.batch,
             min_segment: config.min_segment,
             bootstrap: config.bootstrap,
@@ -180,6 +188,7 @@ impl Plan {
             map_samples: config.map_samples,
             patch_px: config.patch_px,
             inputs: inputs(spec).len(),
+            map_forecasts,
             seed,
         })
     }
@@ -231,6 +240,7 @@ impl Plan {
             ("lag", self.lag_samples, pulses(&self.variables, self.steps).len()),
             ("interact", self.interaction_samples, pairs(&self.variables, self.interaction_levels).len()),
             ("rank", self.ranking_samples, self.inputs + 1),
+            ("map", self.map_samples, self.map_forecasts),
         ];
         for (what, limit, each) in extra.into_iter().filter(|(_, limit, each)| limit * each > 0) {
             let samples = limit.min(samples);

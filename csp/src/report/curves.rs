@@ -87,9 +87,9 @@ fn curves_text(plan: &Plan, found: &Explanation) -> String {
     format!(
         "Each point is the segment's mean weather plus the shift, and the median over the forecast steps of its mean \
          {}. {which} A parabola is fitted to each segment; their coefficients are averaged with the segments' sizes. \
-         The second row of each variable takes the best curve of each segment instead, averages them on the paper's \
-         range of weather, each within its own data only, and fits a parabola to that. Low and high are the segments \
-         below and above the median of the unchanged {}.",
+         The second row of each variable takes the best curve of each segment instead (outside its data its parabola), \
+         averages them on the paper's range of weather, or that of the data where the two do not meet, and fits a \
+         parabola. Low and high are the segments below and above the median of the unchanged {}.",
         plan.index.name(),
         plan.index.name()
     )

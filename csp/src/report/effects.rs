@@ -2,7 +2,7 @@
 
 use minicube::report::{LinePlot, Ramp, Report, Series, Style, heat, lines, raster};
 
-use super::{interval, number};
+use super::{interval, number, symmetric};
 use crate::explain::Explanation;
 use crate::interaction::Interaction;
 use crate::lag::ImpulseResponse;
@@ -24,7 +24,8 @@ fn lag_section(mut report: Report, plan: &Plan, found: &Explanation) -> Report {
     report = report.section("Lag").text(&format!(
         "The weather of a single step is shifted, in {} samples and at every context and forecast step in turn. The \
          change of {index} so many steps later, per unit, is the model's impulse response; its sum is what a lasting \
-         shift does. A change of a forecast step by weather after it would mean that the model looks ahead.",
+         shift does. Half and 90 % of all changes have come by the lags of the table. The last column is the largest \
+         change of a forecast step by weather after it: anything but 0 would mean that the model looks ahead.",
         found.pulsed.samples.len()
     ));
     let step = |lag: Option<usize>| lag.map_or("–".to_owned(), |lag| lag.to_string());
@@ -43,10 +44,10 @@ fn lag_section(mut report: Report, plan: &Plan, found: &Explanation) -> Report {
         "variable",
         "pulse",
         "strongest lag",
-        "half of the effect by lag",
+        "half by lag",
         "90 % by lag",
         "sum per unit",
-        "largest change by later weather",
+        "by later weather",
     ];
     report = report.table(&columns, rows.collect());
     for (variable, lags) in plan.variables.iter().zip(&found.lags) {
@@ -57,7 +58,7 @@ fn lag_section(mut report: Report, plan: &Plan, found: &Explanation) -> Report {
         );
         let values = lags.matrix.mapv(|value| value as f32);
         let most = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        let (width, height, rgb) = raster(values.view(), Ramp::Diverging, (-most, most));
+        let (width, height, rgb) = raster(values.view(), Ramp::Diverging, symmetric(most));
         report = report.png(
             &format!(
                 "{}: rows are the {} shifted steps from the first context step down, columns the {} forecast steps; \

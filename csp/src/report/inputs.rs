@@ -4,7 +4,7 @@ use minicube::report::{Frame, Ramp, Report, bars, ramp_legend};
 use ndarray::ArrayView2;
 use x5_dl::DataSpec;
 
-use super::{interval, number};
+use super::{interval, number, symmetric};
 use crate::explain::Explanation;
 use crate::map_store::layer_names;
 use crate::plan::Plan;
@@ -60,8 +60,8 @@ fn ranking_section(report: Report, plan: &Plan, found: &Explanation) -> Report {
             name(place),
             number(one.change.value),
             interval(one.change.interval),
-            number(one.rank.value),
-            interval(one.rank.interval),
+            format!("{}", one.rank.value),
+            format!("{:.1} to {:.1}", one.rank.interval[0], one.rank.interval[1]),
         ]
     });
     let shown = found.ranking.len().min(BARS);
@@ -115,5 +115,5 @@ fn difference(values: ArrayView2<'_, f64>, label: &str) -> Frame {
     let most =
         values.iter().filter(|value| value.is_finite()).fold(0.0_f32, |most, value| most.max(value.abs()));
     let label = format!("{label}: ±{}", number(f64::from(most)));
-    Frame::ramp(label, values.view(), Ramp::Diverging, (-most, most))
+    Frame::ramp(label, values.view(), Ramp::Diverging, symmetric(most))
 }

@@ -89,8 +89,7 @@ fn sensitivity_table(report: Report, plan: &Plan, found: &Explanation) -> Report
         let [mean, sum] = &global.sensitivity[0];
         vec![
             variable.name.clone(),
-            number(mean.mean),
-            number(mean.sd),
+            format!("{} ± {}", number(mean.mean), number(mean.sd)),
             interval([mean.low, mean.high]),
             format!("per {}", variable.unit),
             number(sum.mean),
@@ -101,13 +100,12 @@ fn sensitivity_table(report: Report, plan: &Plan, found: &Explanation) -> Report
     };
     let columns = [
         "variable",
-        "sensitivity",
-        "SD",
+        "sensitivity ± SD",
         "95 % interval",
         "unit",
         "literal sum",
         "paper (Europe)",
-        "per SD of weather",
+        "per weather SD",
         "unmoved",
     ];
     report.table(&columns, ranked(found).into_iter().map(row).collect())
@@ -131,6 +129,11 @@ fn transition_table(report: Report, plan: &Plan, found: &Explanation) -> Report 
 
 fn interval([low, high]: [f64; 2]) -> String {
     if low.is_finite() { format!("{} to {}", number(low), number(high)) } else { "–".into() }
+}
+
+/// A scale of differences whose middle is nothing, also where there are none.
+fn symmetric(most: f32) -> (f32, f32) {
+    if most > 0.0 { (-most, most) } else { (-1.0, 1.0) }
 }
 
 /// Three significant digits or so.

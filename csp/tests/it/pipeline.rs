@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use csp::{Config, Error, Gamma, Predictor, Term, ToyModel, VariableConfig, check_predictor, run_predictor};
+use csp::{
+    Config, Error, Gamma, Plan, Predictor, Term, ToyModel, VariableConfig, check_predictor, run_predictor,
+};
 use minicube::run::{Ctx, Project};
 use minicube::testing::{assert_conforms, tiny_level2};
 use minicube::{Cube, sha256_file, sha256_store};
 use ndarray::Array5;
 use tempfile::TempDir;
-use x5_dl::{Batch, DataSpec};
+use x5_dl::{Batch, DataSpec, Dataset};
 
 pub(crate) const WEATHER: [&str; 5] = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
 
@@ -223,6 +225,24 @@ fn a_collapsed_model_is_told_as_such() {
         let hint = failure.hint_text().unwrap();
         assert!(hint.contains("collapsed") && hint.contains("smaller `learning_rate`"), "{hint}");
         assert!(!dir.path().join("explain/toy/signals.zarr").exists());
+    }
+}
+
+/// 30 samples under 18 shifts and none; pulses of 3 variables at 10 steps; 3 × 3 shifts of 3 pairs; 2 bands and 5 weather
+/// series exchanged, and not; 3 variables up and down, one patch of the past, and nothing changed.
+#[test]
+fn the_plan_counts_all_forecasts() {
+    let dir = tiny(30);
+    let dataset = Dataset::open(&dir.path().join("level2"), minicube::Split::Train, toy().spec()).unwrap();
+    let text = Plan::resolve(&config(), 42, &dataset, &toy()).unwrap().text(dir.path());
+    for part in [
+        "forecast 30 samples × 19 = 570 forecasts of 4 × 4 pixels",
+        "lag      8 samples × 30 = 240",
+        "interact 8 samples × 27 = 216",
+        "rank     16 samples × 8 = 128",
+        "map      2 samples × 8 = 16",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
     }
 }
 
