@@ -13,6 +13,7 @@ use crate::data::dataset::Dataset;
 use crate::error::Error;
 use crate::forecast_store::ForecastStore;
 use crate::forecaster::Forecaster;
+use crate::harness::stop;
 use crate::plan::ModelPlan;
 use crate::score::summary::{self, SampleScore, Score};
 
@@ -44,6 +45,7 @@ pub(crate) fn evaluate(
         let mut samples: Vec<Vec<SampleScore>> = vec![Vec::new(); names.len()];
         let indices: Vec<usize> = (0..dataset.len()).collect();
         for some in indices.chunks(rayon::current_num_threads().max(1)) {
+            stop::check(&plan.name, || "it is trained but not yet scored".to_owned())?;
             let done = some
                 .par_iter()
                 .map(|&k| {

@@ -33,6 +33,7 @@ pub use harness::checkpoint::Metric;
 pub use harness::fit::FitPlan;
 pub use harness::gradient::Loss;
 pub use harness::schedule::{Decay, Schedule};
+pub use harness::stop::stop_on_signals;
 pub use harness::weights::Weights;
 pub use import::import_weights;
 pub use model::channel_unet::ChannelUnetShape;

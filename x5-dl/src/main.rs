@@ -51,6 +51,7 @@ impl Command {
 
 fn main() -> ExitCode {
     x5_dl::tune_allocator();
+    x5_dl::stop_on_signals();
     let cli = Cli::parse();
     minicube::open_buckets_with(minicube_s3::open);
     minicube::run::main("x5-dl", env!("CARGO_PKG_VERSION"), cli.command.args(), |ctx| {

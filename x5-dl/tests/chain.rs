@@ -243,6 +243,12 @@ fn models_with_encoders_run_and_verify() {
         assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
         assert!(verified.contains(&format!("{name}: verified")), "{verified}");
     }
+    // One thread writes the same bytes as two.
+    let alone = Project::new(ENCODERS);
+    ok(&alone.run("run", "1"));
+    for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic"] {
+        assert_eq!(hashes(&alone.model(name)), hashes(&project.model(name)), "{name}");
+    }
     // The running statistics of the normalisations moved away from 0 and 1.
     let weights = Weights::read(&project.model("channel_unet").join("weights.safetensors")).unwrap();
     let at = |name: &str| &weights.0[&format!("unet.encoder.bn1.{name}")];
@@ -409,6 +415,31 @@ fn checkpoint_step(path: &Path) -> Option<u64> {
     let note: serde_json::Value =
         serde_json::from_str(header["__metadata__"]["minicube"].as_str().unwrap()).unwrap();
     note["step"].as_u64()
+}
+
+/// SIGTERM: the step under way is finished and saved, though no checkpoint was due; the next run goes on from it.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_asked_to_end_saves_its_step() {
+    let long = RNN.replace("steps = 120", "steps = 300");
+    let expected = Project::new(&(long.clone() + "checkpoint_every = 300\n"));
+    ok(&expected.run("run", "2"));
+
+    let project = Project::new(&(long + "checkpoint_every = 300\n"));
+    let child = project.command("run", "2").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    // On a machine so fast that nothing was left to stop there is nothing to see.
+    if output.status.code() != Some(0) {
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("model rnn: stopped by a signal") && text.contains("goes on"), "{text}");
+        let saved = checkpoint_step(&project.model("rnn").join("checkpoint/state.safetensors")).unwrap();
+        assert!(text.contains(&format!("step {saved} of 300 is saved")) || saved == 300, "{text}");
+    }
+    ok(&project.run("run", "2"));
+    assert_eq!(hashes(&project.model("rnn")), hashes(&expected.model("rnn")));
 }
 
 #[test]

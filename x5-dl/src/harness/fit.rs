@@ -9,6 +9,7 @@ use crate::harness::adam::clip_norm;
 use crate::harness::checkpoint::{Best, Metric, State};
 use crate::harness::gradient::{self, Examples, Loss, Network};
 use crate::harness::schedule::Schedule;
+use crate::harness::stop;
 use crate::harness::weights::Weights;
 
 /// How a network is trained. Lengths are in steps, never in seconds, so that a run can be repeated.
@@ -57,8 +58,8 @@ pub(crate) trait Feed {
 /// Trains from the checkpoint of the same plan, or from `initial`; the final state.
 ///
 /// # Errors
-/// [`Error::Diverged`] if the loss or the gradient is not finite; the last checkpoint stays as it is. And whatever
-/// the feed or the disk report.
+/// [`Error::Diverged`] if the loss or the gradient is not finite; the last checkpoint stays as it is.
+/// [`Error::Stopped`] if the system asks for an end; the state is saved. And whatever the feed or the disk report.
 pub(crate) fn fit(
     name: &str,
     network: &dyn Network,
@@ -81,15 +82,19 @@ pub(crate) fn fit(
         let rate = plan.schedule.rate(plan.learning_rate, state.step, plan.steps);
         let (loss, norm) = step(name, network, &mut state, plan, feed, rate)?;
         state.pending = (state.pending.0 + loss, state.pending.1 + norm);
+        let stops = stop::is_asked();
         let at_end = state.step == plan.steps;
         if at_end || state.step.is_multiple_of(plan.validate_every) {
             validate(network, &mut state, plan, feed.validation(), rate)?;
         }
-        if at_end || is_exhausted(&state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
+        if at_end || stops || is_exhausted(&state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
             state.save(checkpoint, key)?;
             feed.saved(&state.metrics)?;
         }
         feed.progress(state.step, loss);
+        if stops && !at_end {
+            stop::check(name, || format!("step {} of {} is saved", state.step, plan.steps))?;
+        }
     }
     Ok(state)
 }
