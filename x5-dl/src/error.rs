@@ -108,6 +108,14 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// The system asked the run to end.
+    #[error("model {model}: stopped by a signal, {done}")]
+    Stopped {
+        /// The model's name.
+        model: String,
+        /// How far it is.
+        done: String,
+    },
     /// An output does not hold what it should.
     #[error("{path}: {reason}", path = path.display())]
     Verify {
@@ -155,6 +163,7 @@ impl Error {
             Error::Diverged { .. } => {
                 "lower `learning_rate` or set `clip_norm` for this model; the last checkpoint is kept".into()
             }
+            Error::Stopped { .. } => "the same command goes on from there".into(),
             Error::Verify { .. } => "delete the model's folder and run x5-dl again".into(),
             Error::EncodeWeights { .. } | Error::Batch { .. } => return None,
         })

@@ -109,6 +109,7 @@ impl ScoreArgs {
 
 fn main() -> ExitCode {
     x5_dl::tune_allocator();
+    x5_dl::stop_on_signals();
     let cli = Cli::parse();
     minicube::open_buckets_with(minicube_s3::open);
     let (name, version) = ("x5-dl", env!("CARGO_PKG_VERSION"));

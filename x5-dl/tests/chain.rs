@@ -90,11 +90,29 @@ pixels = 40
 steps = 3
 
 [[train.models]]
+name = "context_transformer_rnn"
+model = "context_rnn"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "pvt_v2_b0"
+hidden = [12]
+pixels = 40
+steps = 2
+
+[[train.models]]
 name = "channel_unet"
 model = "channel_unet"
 weather = ["tp_mean", "t2m_mean"]
 encoder = "efficientnet_b0"
 dynamic = ["kndvi"]
+steps = 2
+batch = 2
+
+[[train.models]]
+name = "content_dynamic"
+model = "content_dynamic"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [4]
 steps = 2
 batch = 2
 
@@ -220,14 +238,58 @@ fn models_with_encoders_run_and_verify() {
     let project = Project::new(ENCODERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
-    for name in ["context_rnn", "channel_unet", "contextformer"] {
+    for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic", "contextformer"]
+    {
         assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
         assert!(verified.contains(&format!("{name}: verified")), "{verified}");
+    }
+    // One thread writes the same bytes as two.
+    let alone = Project::new(ENCODERS);
+    ok(&alone.run("run", "1"));
+    for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic"] {
+        assert_eq!(hashes(&alone.model(name)), hashes(&project.model(name)), "{name}");
     }
     // The running statistics of the normalisations moved away from 0 and 1.
     let weights = Weights::read(&project.model("channel_unet").join("weights.safetensors")).unwrap();
     let at = |name: &str| &weights.0[&format!("unet.encoder.bn1.{name}")];
     assert!(at("running_mean").iter().all(|v| *v != 0.0) && at("running_var").iter().all(|v| *v != 1.0));
+}
+
+/// The rain of a step drives the vegetation of that step: models that see it must learn it, persistence cannot.
+#[test]
+fn models_that_see_the_weather_of_the_step_beat_persistence() {
+    let learners = r#"
+[[train.models]]
+name = "context_rnn"
+model = "context_rnn"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "convolutions"
+hidden = [16]
+pixels = 48
+steps = 120
+learning_rate = 0.02
+
+[[train.models]]
+name = "convlstm_ae"
+model = "convlstm_ae"
+weather = ["tp_mean", "t2m_mean"]
+scaling = "positive"
+dynamic = ["kndvi"]
+hidden = [8, 8]
+crop = 6
+steps = 120
+learning_rate = 0.02
+"#;
+    let project = Project::new(learners);
+    ok(&project.run("run", "2"));
+    for name in ["context_rnn", "convlstm_ae"] {
+        let scores = Scores::read(&project.model(name)).unwrap().scores;
+        let mae = |who: &str| {
+            let score = scores.iter().find(|s| s.forecaster == who && s.split == "val").unwrap();
+            score.kndvi.as_ref().unwrap().mae
+        };
+        assert!(mae(name) < 0.6 * mae("persistence"), "{name}: {} {}", mae(name), mae("persistence"));
+    }
 }
 
 /// Weights of a file forecast as the model they are of; those of another network are refused with all that differs.
@@ -353,6 +415,31 @@ fn checkpoint_step(path: &Path) -> Option<u64> {
     let note: serde_json::Value =
         serde_json::from_str(header["__metadata__"]["minicube"].as_str().unwrap()).unwrap();
     note["step"].as_u64()
+}
+
+/// SIGTERM: the step under way is finished and saved, though no checkpoint was due; the next run goes on from it.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_asked_to_end_saves_its_step() {
+    let long = RNN.replace("steps = 120", "steps = 300");
+    let expected = Project::new(&(long.clone() + "checkpoint_every = 300\n"));
+    ok(&expected.run("run", "2"));
+
+    let project = Project::new(&(long + "checkpoint_every = 300\n"));
+    let child = project.command("run", "2").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    // On a machine so fast that nothing was left to stop there is nothing to see.
+    if output.status.code() != Some(0) {
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("model rnn: stopped by a signal") && text.contains("goes on"), "{text}");
+        let saved = checkpoint_step(&project.model("rnn").join("checkpoint/state.safetensors")).unwrap();
+        assert!(text.contains(&format!("step {saved} of 300 is saved")) || saved == 300, "{text}");
+    }
+    ok(&project.run("run", "2"));
+    assert_eq!(hashes(&project.model("rnn")), hashes(&expected.model("rnn")));
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod fit;
 pub(crate) mod gradient;
 pub(crate) mod schedule;
 pub(crate) mod statistics;
+pub(crate) mod stop;
 pub(crate) mod tensorboard;
 #[cfg(test)]
 pub(crate) mod testing;
