@@ -26,6 +26,7 @@ pub fn convlstm_step(batch: usize, side: usize, repeats: usize) -> Result<f64, E
         hidden: vec![32; 3],
         kernel: 3,
         target_steps: 20,
+        quirks: true,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut random =

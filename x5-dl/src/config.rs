@@ -93,6 +93,8 @@ pub struct ModelConfig {
     pub depth: Option<usize>,
     /// Convolutions: side of the kernel, odd; the published one where absent.
     pub kernel: Option<usize>,
+    /// Whether what is odd in the published model is kept, as its card tells: true.
+    pub quirks: Option<bool>,
     /// A file of weights to begin from: `.safetensors`, or a state dict or Lightning checkpoint of PyTorch.
     pub weights: Option<PathBuf>,
     /// What is minimised; as published where absent.
@@ -123,6 +125,8 @@ pub struct ModelConfig {
     pub average: Option<f64>,
     /// Best validations whose weights are kept: 1.
     pub keep: Option<usize>,
+    /// Validations in a row without a better one after which training ends: never.
+    pub patience: Option<u64>,
     /// Largest gradient norm: 1 (RNN), none (ConvLSTM). 0 = none.
     pub clip_norm: Option<f64>,
     /// Validation every so many steps: a twentieth of the steps.

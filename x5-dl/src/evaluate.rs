@@ -7,7 +7,7 @@ use minicube::{Cube, Split};
 use ndarray::{Array5, Axis};
 use rayon::prelude::*;
 
-use crate::baseline::{self, Baseline, Climatology};
+use crate::baseline::{self, Baseline, Climatology, PreviousYear};
 use crate::data::Batch;
 use crate::data::dataset::Dataset;
 use crate::error::Error;
@@ -32,10 +32,7 @@ pub(crate) fn evaluate(
             found => splits.push((split, found?)),
         }
     }
-    let climatology = match plan.baselines.contains(&Baseline::Climatology) {
-        true => Some(Climatology::of(&Dataset::open(level2, Split::Train, &plan.data)?)?),
-        false => None,
-    };
+    let references = References::of(plan, level2)?;
     progress.set_length(splits.iter().map(|(_, dataset)| dataset.len() as u64).sum());
     let path = folder.join("forecast.zarr");
     let store = ForecastStore::create(&path, &splits, plan_hash)?;
@@ -54,7 +51,7 @@ pub(crate) fn evaluate(
                     let forecast = forecaster.forecast(&batch)?;
                     store.write(at + k, &batch, &forecast, plan.data.context_steps)?;
                     progress.inc(1);
-                    Ok(score_all(plan, &batch, &forecast, climatology.as_ref()))
+                    score_all(plan, dataset.place(k), &batch, &forecast, &references)
                 })
                 .collect::<Result<Vec<_>, Error>>()?;
             for scores in done {
@@ -72,30 +69,60 @@ pub(crate) fn evaluate(
     Ok(scores)
 }
 
+/// What the baselines know beside the sample.
+struct References {
+    climatology: Option<Climatology>,
+    previous: Option<PreviousYear>,
+}
+
+impl References {
+    fn of(plan: &ModelPlan, level2: &Path) -> Result<References, Error> {
+        let asked = |baseline| plan.baselines.contains(&baseline);
+        let training = || Climatology::of(&Dataset::open(level2, Split::Train, &plan.data)?);
+        Ok(References {
+            climatology: asked(Baseline::Climatology).then(training).transpose()?,
+            previous: asked(Baseline::PreviousYear).then(|| PreviousYear::open(level2)).transpose()?,
+        })
+    }
+}
+
 /// The model's score on one sample, then each baseline's.
 fn score_all(
     plan: &ModelPlan,
+    (cube, row): (&Cube, usize),
     batch: &Batch,
     forecast: &Array5<f32>,
-    climatology: Option<&Climatology>,
-) -> Vec<SampleScore> {
-    let climatology = climatology.map(|climatology| climatology.forecast(batch, &plan.data));
-    let reference = climatology.as_ref().map(|frames| frames.index_axis(Axis(0), 0));
-    let score = |frames: &Array5<f32>| {
-        summary::score_sample(batch, frames.index_axis(Axis(0), 0), reference, &plan.data, &plan.scoring)
-    };
-    let mut scores = vec![score(forecast)];
+    references: &References,
+) -> Result<Vec<SampleScore>, Error> {
+    let mut baselines = Vec::with_capacity(plan.baselines.len());
     for baseline in &plan.baselines {
-        scores.push(score(&match baseline {
-            Baseline::Persistence => baseline::persistence(batch, &plan.data),
-            Baseline::ContextMean => baseline::context_mean(batch, &plan.data),
-            Baseline::Climatology => match &climatology {
-                Some(frames) => frames.clone(),
-                None => continue,
+        let frames = match baseline {
+            Baseline::Persistence => Some(baseline::persistence(batch, &plan.data)),
+            Baseline::ContextMean => Some(baseline::context_mean(batch, &plan.data)),
+            Baseline::Climatology => references.climatology.as_ref().map(|c| c.forecast(batch, &plan.data)),
+            Baseline::PixelClimatology => Some(baseline::own_climatology(cube, row, batch, &plan.data)?),
+            Baseline::PreviousYear => match &references.previous {
+                Some(previous) => {
+                    let cubes = cube.read_strings("cube_id")?;
+                    let id = cubes.get(row).map(String::as_str).unwrap_or_default();
+                    Some(previous.forecast(id, batch, &plan.data)?)
+                }
+                None => None,
             },
-        }));
+        };
+        baselines.extend(frames.map(|frames| (*baseline, frames)));
     }
-    scores
+    // Outperformance is over the pixels' own climatology, where Level 2 has one.
+    let of = |wanted: Baseline| baselines.iter().find(|(baseline, _)| *baseline == wanted);
+    let reference = of(Baseline::PixelClimatology).or_else(|| of(Baseline::Climatology));
+    let reference = reference.map(|(_, frames)| frames.index_axis(Axis(0), 0));
+    let all = [forecast].into_iter().chain(baselines.iter().map(|(_, frames)| frames));
+    Ok(all
+        .map(|frames| {
+            let frames = frames.index_axis(Axis(0), 0);
+            summary::score_sample(batch, frames, reference, &plan.data, &plan.scoring)
+        })
+        .collect())
 }
 
 /// Fails unless forecasting the first stored sample again gives the stored frames.

@@ -37,6 +37,7 @@ pub use harness::schedule::{Decay, Schedule};
 pub use harness::weights::Weights;
 pub use import::import_weights;
 pub use model::channel_unet::ChannelUnetShape;
+pub use model::content_dynamic::ContentDynamicShape;
 pub use model::context_rnn::ContextRnnShape;
 pub use model::contextformer::ContextformerShape;
 pub use model::convlstm::ConvLstmShape;

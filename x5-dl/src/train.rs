@@ -254,6 +254,7 @@ mod tests {
             hidden: vec![3],
             kernel: 3,
             target_steps: 2,
+            quirks: true,
         };
         let net = ConvLstm::new(&shape, &backend::device());
         let ones = |shape: &[usize]| ArrayD::<f32>::ones(IxDyn(shape));

@@ -90,11 +90,29 @@ pixels = 40
 steps = 3
 
 [[train.models]]
+name = "context_transformer_rnn"
+model = "context_rnn"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "pvt_v2_b0"
+hidden = [12]
+pixels = 40
+steps = 2
+
+[[train.models]]
 name = "channel_unet"
 model = "channel_unet"
 weather = ["tp_mean", "t2m_mean"]
 encoder = "efficientnet_b0"
 dynamic = ["kndvi"]
+steps = 2
+batch = 2
+
+[[train.models]]
+name = "content_dynamic"
+model = "content_dynamic"
+weather = ["tp_mean", "t2m_mean"]
+dynamic = ["kndvi"]
+hidden = [4]
 steps = 2
 batch = 2
 
@@ -220,7 +238,8 @@ fn models_with_encoders_run_and_verify() {
     let project = Project::new(ENCODERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
-    for name in ["context_rnn", "channel_unet", "contextformer"] {
+    for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic", "contextformer"]
+    {
         assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
         assert!(verified.contains(&format!("{name}: verified")), "{verified}");
     }
@@ -228,6 +247,43 @@ fn models_with_encoders_run_and_verify() {
     let weights = Weights::read(&project.model("channel_unet").join("weights.safetensors")).unwrap();
     let at = |name: &str| &weights.0[&format!("unet.encoder.bn1.{name}")];
     assert!(at("running_mean").iter().all(|v| *v != 0.0) && at("running_var").iter().all(|v| *v != 1.0));
+}
+
+/// The rain of a step drives the vegetation of that step: models that see it must learn it, persistence cannot.
+#[test]
+fn models_that_see_the_weather_of_the_step_beat_persistence() {
+    let learners = r#"
+[[train.models]]
+name = "context_rnn"
+model = "context_rnn"
+weather = ["tp_mean", "t2m_mean"]
+encoder = "convolutions"
+hidden = [16]
+pixels = 48
+steps = 120
+learning_rate = 0.02
+
+[[train.models]]
+name = "convlstm_ae"
+model = "convlstm_ae"
+weather = ["tp_mean", "t2m_mean"]
+scaling = "positive"
+dynamic = ["kndvi"]
+hidden = [8, 8]
+crop = 6
+steps = 120
+learning_rate = 0.02
+"#;
+    let project = Project::new(learners);
+    ok(&project.run("run", "2"));
+    for name in ["context_rnn", "convlstm_ae"] {
+        let scores = Scores::read(&project.model(name)).unwrap().scores;
+        let mae = |who: &str| {
+            let score = scores.iter().find(|s| s.forecaster == who && s.split == "val").unwrap();
+            score.kndvi.as_ref().unwrap().mae
+        };
+        assert!(mae(name) < 0.6 * mae("persistence"), "{name}: {} {}", mae(name), mae("persistence"));
+    }
 }
 
 /// Weights of a file forecast as the model they are of; those of another network are refused with all that differs.

@@ -1,5 +1,8 @@
 //! Forecasts that cost nothing: what a model must beat.
 
+mod own_climatology;
+mod previous_year;
+
 use std::collections::BTreeMap;
 
 use minicube::from_cf_day;
@@ -12,6 +15,9 @@ use crate::data::dataset::Dataset;
 use crate::data::{Batch, DataSpec};
 use crate::error::Error;
 
+pub(crate) use own_climatology::own_climatology;
+pub(crate) use previous_year::PreviousYear;
+
 /// The baselines there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +28,10 @@ pub enum Baseline {
     ContextMean,
     /// The mean of the training split at the same time of year, by land cover where that is known.
     Climatology,
+    /// Each pixel's mean over its training years at the same time of year; where Level 2 is split in time.
+    PixelClimatology,
+    /// Each pixel's value one year before.
+    PreviousYear,
 }
 
 impl Baseline {
@@ -32,6 +42,8 @@ impl Baseline {
             Baseline::Persistence => "persistence",
             Baseline::ContextMean => "context_mean",
             Baseline::Climatology => "climatology",
+            Baseline::PixelClimatology => "pixel_climatology",
+            Baseline::PreviousYear => "previous_year",
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::harness::adam::clip_norm;
-use crate::harness::checkpoint::{Metric, State};
+use crate::harness::checkpoint::{Best, Metric, State};
 use crate::harness::gradient::{self, Examples, Loss, Network};
 use crate::harness::schedule::Schedule;
 use crate::harness::weights::Weights;
@@ -33,6 +33,8 @@ pub struct FitPlan {
     pub loss: Loss,
     /// So many of the best validations are kept.
     pub keep: usize,
+    /// Validations in a row that are no better than one before, after which training ends; none = never.
+    pub patience: Option<u64>,
     /// Validation every so many steps, and at the end.
     pub validate_every: u64,
     /// Checkpoint every so many steps, and at the end.
@@ -75,7 +77,7 @@ pub(crate) fn fit(
         state.validated(loss, 1);
         state.save(checkpoint, key)?;
     }
-    while state.step < plan.steps {
+    while state.step < plan.steps && !is_exhausted(&state, plan) {
         let rate = plan.schedule.rate(plan.learning_rate, state.step, plan.steps);
         let (loss, norm) = step(name, network, &mut state, plan, feed, rate)?;
         state.pending = (state.pending.0 + loss, state.pending.1 + norm);
@@ -83,13 +85,19 @@ pub(crate) fn fit(
         if at_end || state.step.is_multiple_of(plan.validate_every) {
             validate(network, &mut state, plan, feed.validation(), rate)?;
         }
-        if at_end || state.step.is_multiple_of(plan.checkpoint_every) {
+        if at_end || is_exhausted(&state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
             state.save(checkpoint, key)?;
             feed.saved(&state.metrics)?;
         }
         feed.progress(state.step, loss);
     }
     Ok(state)
+}
+
+/// Whether the last validations were no better than one before, as many as the plan bears.
+fn is_exhausted(state: &State, plan: &FitPlan) -> bool {
+    let since = |best: &Best| state.metrics.iter().filter(|m| m.step > best.step).count() as u64;
+    plan.patience.zip(state.best.first()).is_some_and(|(patience, best)| since(best) >= patience)
 }
 
 /// One step of the optimiser; the loss, and the norm of the gradient before clipping.
@@ -184,6 +192,7 @@ mod tests {
         update: 6,
         state_hidden: 8,
         update_hidden: 6,
+        quirks: true,
     };
 
     #[derive(Default)]
@@ -243,6 +252,7 @@ mod tests {
             clip_norm: Some(1.0),
             loss: Loss::MaskedMse,
             keep: 2,
+            patience: None,
             validate_every: 7,
             checkpoint_every: 5,
         }
@@ -290,6 +300,22 @@ mod tests {
         assert_eq!(*samples, ["sample 1"]);
         assert!(error.to_string().contains("sample 1"), "{error}");
         assert_eq!(State::load(&path, "key").unwrap().unwrap().step, 10);
+    }
+
+    #[test]
+    fn a_run_that_gets_no_better_ends_early_and_stays_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.safetensors");
+        let net = PixelRnn::new(&SHAPE, &backend::device());
+        // Nothing is learnt: the validation of step 7 is the best, those of 14 and 21 are as good.
+        let plan = FitPlan { learning_rate: 0.0, average: None, patience: Some(2), ..plan() };
+        let run = || {
+            let feed = Toy { validation: vec![examples(1000)], ..Toy::default() };
+            let state = fit("toy", &net, || Ok(net.start(3)), &plan, &feed, &path, "key").unwrap();
+            (state.step, state.best[0].step, feed.seen.get())
+        };
+        assert_eq!(run(), (21, 7, 21));
+        assert_eq!(run(), (21, 7, 0));
     }
 
     /// The mean of the gradients of two batches is that of both together, where each has as many values.

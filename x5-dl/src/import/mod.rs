@@ -94,6 +94,7 @@ mod tests {
             hidden: hidden.to_vec(),
             kernel: 3,
             target_steps: 3,
+            quirks: true,
         };
         ConvLstm::new(&shape, &backend::device())
     }

@@ -166,8 +166,8 @@ impl Model for ChannelUnet {
     }
 
     fn problems(config: &ModelConfig) -> Vec<(&'static str, String)> {
-        let flat = config.encoder == Some(Encoder::Convolutions);
-        let bad = flat.then(|| ("encoder", "a U-Net needs scales: expected an efficientnet".to_owned()));
+        let flat = config.encoder.is_some_and(|encoder| encoder.percent().is_none());
+        let bad = flat.then(|| ("encoder", "this model needs an efficientnet".to_owned()));
         bad.into_iter().collect()
     }
 

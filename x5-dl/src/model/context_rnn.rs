@@ -18,8 +18,9 @@ use crate::harness::weights::{self, Weights};
 use crate::model::efficientnet::Encoder;
 use crate::model::fpn::{self, Fpn};
 use crate::model::layers::{Conv, cut_to, pad_to};
+use crate::model::pvt::{self, Pyramid};
 use crate::model::rnn::{Gru, Linear, Mlp, linear_name, one_series};
-use crate::model::{Defaults, Layout, Model, Sizes, init};
+use crate::model::{Defaults, Layout, Model, Sizes, init, kept};
 
 /// Pixels that are forecast at once where no gradients are recorded.
 const PIXELS_AT_ONCE: usize = 4096;
@@ -46,12 +47,16 @@ pub struct ContextRnnShape {
     pub update: usize,
     /// Hidden width of the update network; 128 as published.
     pub update_hidden: usize,
+    /// Whether ReLU also stands before the first linear map and a unit of the state is overwritten, as published.
+    #[serde(default = "kept")]
+    pub quirks: bool,
 }
 
 /// Encoder, update network, GRU and a sigmoid head.
 #[derive(Module, Debug)]
 pub(crate) struct ContextRnn {
     pyramid: Option<Fpn>,
+    transformers: Option<Pyramid>,
     convolutions: Option<Convolutions>,
     update_mlp: Mlp,
     rnn: Gru,
@@ -60,6 +65,9 @@ pub(crate) struct ContextRnn {
     location: usize,
     #[module(skip)]
     target_steps: usize,
+    /// Whether a unit of the state is overwritten by the last context value.
+    #[module(skip)]
+    forced: bool,
 }
 
 #[derive(Module, Debug)]
@@ -73,13 +81,20 @@ impl ContextRnn {
     /// whose inputs the first are the context's vegetation.
     fn encode(&self, input: Tensor<4>, last: Tensor<4>) -> Tensor<2> {
         let [items, _, rows, cols] = input.dims();
-        let maps = match (&self.pyramid, &self.convolutions) {
-            (Some(pyramid), _) => cut_to(pyramid.forward(pad_to(input, fpn::SIDE)), rows, cols),
-            (None, Some(small)) => small.second.forward(relu(small.first.forward(input))),
-            (None, None) => input,
+        let maps = match (&self.pyramid, &self.transformers, &self.convolutions) {
+            (Some(pyramid), ..) => cut_to(pyramid.forward(pad_to(input, fpn::SIDE)), rows, cols),
+            (_, Some(pyramid), _) => {
+                let maps = pyramid.forward(pad_to(input, pvt::SIDE));
+                cut_to(fpn::stretch(maps, pvt::PATCH), rows, cols)
+            }
+            (.., Some(small)) => small.second.forward(relu(small.first.forward(input))),
+            (None, None, None) => input,
         };
         let all = maps.dims()[1];
-        let maps = Tensor::cat(vec![maps.narrow(1, 0, all - 1), last], 1);
+        let maps = match self.forced {
+            true => Tensor::cat(vec![maps.narrow(1, 0, all - 1), last], 1),
+            false => maps,
+        };
         maps.permute([0, 2, 3, 1]).reshape([items * rows * cols, all])
     }
 
@@ -130,6 +145,7 @@ impl Model for ContextRnn {
             hidden,
             update: config.update.unwrap_or((hidden / 2).max(1)),
             update_hidden: (2 * hidden / 3).max(1),
+            quirks: config.quirks.unwrap_or(true),
         }
     }
 
@@ -139,15 +155,17 @@ impl Model for ContextRnn {
         let percent = s.encoder.percent();
         ContextRnn {
             pyramid: percent.map(|percent| Fpn::new(inputs, maps, percent, device)),
-            convolutions: percent.is_none().then(|| Convolutions {
+            transformers: (s.encoder == Encoder::PvtV2B0).then(|| Pyramid::new(inputs, maps, device)),
+            convolutions: (s.encoder == Encoder::Convolutions).then(|| Convolutions {
                 first: Conv::new(inputs, s.location.max(8), 3, device),
                 second: Conv::new(s.location.max(8), maps, 3, device),
             }),
-            update_mlp: Mlp::new(&[s.weather + s.location, s.update_hidden, s.update], device),
+            update_mlp: Mlp::new(&[s.weather + s.location, s.update_hidden, s.update], s.quirks, device),
             rnn: Gru::new(s.update, s.hidden, device),
             head: Linear::new(s.hidden, 1, device),
             location: s.location,
             target_steps: s.target_steps,
+            forced: s.quirks,
         }
     }
 
@@ -228,6 +246,7 @@ mod tests {
             hidden: 16,
             update: 8,
             update_hidden: 12,
+            quirks: true,
         };
         let device = backend::device();
         let convolutions =

@@ -15,12 +15,10 @@ use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights::{self, Weights};
 use crate::model::attention::{Block, Mlp};
-use crate::model::layers::{Conv, cut_to, double, last_clear, pad_to};
-use crate::model::pvt::{self, Pvt};
+use crate::model::layers::{cut_to, last_clear, pad_to};
+use crate::model::pvt::{self, PATCH, Pyramid};
 use crate::model::{Defaults, Layout, Model, Sizes, init};
 
-/// Side of a patch: the pyramid's finest scale.
-const PATCH: usize = 4;
 /// Base of the wavelengths of the time code.
 const WAVES: f64 = 1000.0;
 
@@ -47,29 +45,13 @@ pub struct ContextformerShape {
 /// Embeddings, transformer layers, head.
 #[derive(Module, Debug)]
 pub(crate) struct Contextformer {
-    embed_images: Images,
+    embed_images: Pyramid,
     embed_weather: Mlp,
     mask_token: Param<Tensor<1>>,
     blocks: Vec<Block>,
     head: Mlp,
     #[module(skip)]
     target_steps: usize,
-}
-
-#[derive(Module, Debug)]
-struct Images {
-    pvt: Pvt,
-    pvt_project: Conv,
-}
-
-impl Images {
-    /// A token of each patch, `[image, patch y, patch x, feature]`.
-    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let maps = self.pvt.forward(images).into_iter().enumerate();
-        // Each pixel of a coarser scale is repeated.
-        let alike = maps.map(|(k, map)| (0..k).fold(map, |map, _| double(map)));
-        self.pvt_project.forward(Tensor::cat(alike.collect(), 1)).permute([0, 2, 3, 1])
-    }
 }
 
 impl Contextformer {
@@ -82,7 +64,7 @@ impl Contextformer {
     fn differences(&self, images: Tensor<4>, masked: Tensor<4>, weather: Tensor<3>) -> Tensor<5> {
         let [items, steps, _] = weather.dims();
         let context = steps - self.target_steps;
-        let seen = self.embed_images.forward(images);
+        let seen = self.embed_images.forward(images).permute([0, 2, 3, 1]);
         let [_, rows, cols, features] = seen.dims();
         let patches = items * rows * cols;
         let by_patch = |x: Tensor<4>, width: usize| -> Tensor<3> {
@@ -156,10 +138,7 @@ impl Model for Contextformer {
     fn new(shape: &ContextformerShape, device: &Device) -> Contextformer {
         let (s, hidden) = (shape, shape.hidden);
         Contextformer {
-            embed_images: Images {
-                pvt: Pvt::new(s.channels + s.statics, device),
-                pvt_project: Conv::new(pvt::CHANNELS, hidden, 1, device),
-            },
+            embed_images: Pyramid::new(s.channels + s.statics, hidden, device),
             embed_weather: Mlp::new(s.weather, hidden, hidden, device),
             mask_token: init::zeros([hidden], device),
             blocks: (0..s.depth).map(|_| Block::new(hidden, s.heads, device)).collect(),

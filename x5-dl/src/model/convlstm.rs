@@ -2,7 +2,8 @@
 //!
 //! A stack of plain ConvLSTM cells; the last has as many hidden channels as the forecast and *is* the output
 //! layer: frame = relu(hidden state). The context frames are fed first; then each predicted frame is fed back.
-//! Weather of step k goes in together with frame k, so the forecast of step k has seen weather up to k - 1.
+//! Weather of step k goes in together with frame k, so the forecast of step k has seen weather up to k - 1; without
+//! quirks it has seen that of step k.
 
 use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid, tanh};
@@ -15,7 +16,7 @@ use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Layout, Model, Sizes, kept};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct ConvLstmShape {
     pub kernel: usize,
     /// Steps forecast.
     pub target_steps: usize,
+    /// Whether weather goes in with the frame before the predicted one, as published; else with the predicted one.
+    #[serde(default = "kept")]
+    pub quirks: bool,
 }
 
 /// Stacked ConvLSTM cells.
@@ -41,6 +45,9 @@ pub(crate) struct ConvLstm {
     cells: Vec<Cell>,
     #[module(skip)]
     target_steps: usize,
+    /// Steps by which the weather is ahead of the frame it goes in with.
+    #[module(skip)]
+    ahead: usize,
 }
 
 /// A plain ConvLSTM cell (Shi et al. 2015, <https://doi.org/10.48550/arXiv.1506.04214>, without peepholes).
@@ -57,18 +64,20 @@ impl ConvLstm {
     /// # Shapes
     /// - `context`: `[batch, context, channel, y, x]`
     /// - `statics`: `[batch, layer, y, x]`
-    /// - `weather`: `[batch, step, variable, y, x]`, at least context + target - 1 steps
+    /// - `weather`: `[batch, step, variable, y, x]`, of context and target; with the published lag the last is not looked at
     fn forecast(&self, context: Tensor<5>, statics: Tensor<4>, weather: Tensor<5>) -> Vec<Tensor<4>> {
         let steps = context.dims()[1];
         let mut state = zero_states(self.cells.iter().map(|cell| cell.hidden), &statics);
         for t in 0..steps {
-            let input = Tensor::cat(vec![frame(&context, t), statics.clone(), frame(&weather, t)], 1);
+            let input =
+                Tensor::cat(vec![frame(&context, t), statics.clone(), frame(&weather, t + self.ahead)], 1);
             self.step(input, &mut state);
         }
         let mut frames = vec![self.output(&state)];
         for s in 1..self.target_steps {
             let last = frames[s - 1].clone();
-            let input = Tensor::cat(vec![last, statics.clone(), frame(&weather, steps + s - 1)], 1);
+            let now = frame(&weather, steps + s - 1 + self.ahead);
+            let input = Tensor::cat(vec![last, statics.clone(), now], 1);
             self.step(input, &mut state);
             frames.push(self.output(&state));
         }
@@ -129,6 +138,7 @@ impl Model for ConvLstm {
             hidden: config.hidden.clone().unwrap_or(vec![32, 32, 32]),
             kernel: config.kernel.unwrap_or(3),
             target_steps: sizes.target_steps,
+            quirks: config.quirks.unwrap_or(true),
         }
     }
 
@@ -139,7 +149,7 @@ impl Model for ConvLstm {
             cells.push(Cell::new(inputs, hidden, shape.kernel, device));
             inputs = hidden;
         }
-        ConvLstm { cells, target_steps: shape.target_steps }
+        ConvLstm { cells, target_steps: shape.target_steps, ahead: usize::from(!shape.quirks) }
     }
 
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
@@ -172,6 +182,7 @@ mod tests {
             hidden: hidden.to_vec(),
             kernel: 3,
             target_steps,
+            quirks: true,
         }
     }
 
@@ -254,6 +265,23 @@ mod tests {
         for (name, expected) in &golden.strip("grad_norm.").0 {
             let norm = gradient.0[name].iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
             assert!((norm / f64::from(expected[0]) - 1.0).abs() < 1e-5, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_weather_of_the_predicted_step_counts_without_quirks_only() {
+        let device = backend::device();
+        for quirks in [true, false] {
+            let net = ConvLstm::new(&ConvLstmShape { quirks, ..shape(&[3], 2) }, &device);
+            let net = net.loaded(&net.start(5), &device).unwrap();
+            let filled = |shape: &[usize], value: f32| ArrayD::from_elem(ndarray::IxDyn(shape), value);
+            let mut inputs =
+                [filled(&[1, 3, 4, 4, 4], 0.5), filled(&[1, 1, 4, 4], 0.1), filled(&[1, 5, 5, 4, 4], 0.3)];
+            let before = weights::to_array(net.predict(&inputs, &device));
+            inputs[2].index_axis_mut(ndarray::Axis(1), 4).fill(3.0);
+            let after = weights::to_array(net.predict(&inputs, &device));
+            assert!(before.iter().any(|v| *v > 0.0));
+            assert_eq!(before == after, quirks);
         }
     }
 

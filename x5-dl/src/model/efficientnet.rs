@@ -41,13 +41,15 @@ pub enum Encoder {
     EfficientnetB3,
     /// 1.6 times as wide, 2.2 times as deep.
     EfficientnetB5,
+    /// A pyramid of transformers.
+    PvtV2B0,
 }
 
 impl Encoder {
     /// Width and depth of an EfficientNet in percent of the smallest.
     pub(crate) fn percent(self) -> Option<(usize, usize)> {
         match self {
-            Encoder::Convolutions => None,
+            Encoder::Convolutions | Encoder::PvtV2B0 => None,
             Encoder::EfficientnetB0 => Some((100, 100)),
             Encoder::EfficientnetB3 => Some((120, 140)),
             Encoder::EfficientnetB5 => Some((160, 220)),

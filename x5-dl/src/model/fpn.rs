@@ -96,7 +96,7 @@ impl Pyramid {
 }
 
 /// Maps `factor` times as large, linear between the pixels' centres, the corners staying what they are.
-fn stretch(input: Tensor<4>, factor: usize) -> Tensor<4> {
+pub(crate) fn stretch(input: Tensor<4>, factor: usize) -> Tensor<4> {
     let [items, channels, rows, cols] = input.dims();
     let device = input.device();
     let wide = input.reshape([items * channels * rows, cols]).matmul(between(cols, factor, &device));

@@ -5,6 +5,7 @@
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod channel_unet;
+pub(crate) mod content_dynamic;
 pub(crate) mod context_rnn;
 pub(crate) mod contextformer;
 pub(crate) mod convlstm;
@@ -32,6 +33,7 @@ use crate::error::Error;
 use crate::harness::gradient::{Loss, Network};
 use crate::harness::weights::{self, Weights};
 use crate::model::channel_unet::ChannelUnetShape;
+use crate::model::content_dynamic::ContentDynamicShape;
 use crate::model::context_rnn::ContextRnnShape;
 use crate::model::contextformer::ContextformerShape;
 use crate::model::convlstm::ConvLstmShape;
@@ -109,6 +111,11 @@ pub(crate) struct Defaults {
     pub(crate) learning_rate: f64,
     /// Largest norm of the gradient.
     pub(crate) clip_norm: Option<f64>,
+}
+
+/// What an older `model.json` says of quirks by saying nothing.
+pub(crate) fn kept() -> bool {
+    true
 }
 
 /// What the data decide about a network's sizes.
@@ -207,6 +214,8 @@ models! {
     StUnet(StUnetShape) = st_unet::StUnet;
     /// U-Net of EarthNet2021 with time as channels.
     ChannelUnet(ChannelUnetShape) = channel_unet::ChannelUnet;
+    /// Content that stays and a state that weather changes.
+    ContentDynamic(ContentDynamicShape) = content_dynamic::ContentDynamic;
     /// Transformer over time of GreenEarthNet.
     Contextformer(ContextformerShape) = contextformer::Contextformer;
 }

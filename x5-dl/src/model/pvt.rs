@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::model::attention::{LayerNorm, attend, linear};
 use crate::model::init;
+use crate::model::layers::{Conv, double};
 use crate::model::rnn::Linear;
 
 /// A scale: channels, heads, side of the patches that keys and values are reduced by, inner features per feature.
@@ -19,15 +20,37 @@ const SCALES: [(usize, usize, usize, usize); 4] =
 /// Layers of a scale.
 const LAYERS: usize = 2;
 /// Channels of all scales together.
-pub(crate) const CHANNELS: usize = 512;
-/// The finest scale has 1 / 4 of the input's size, the coarsest 1 / SIDE.
+const CHANNELS: usize = 512;
+/// The finest scale has 1 / PATCH of the input's size …
+pub(crate) const PATCH: usize = 4;
+/// … and the coarsest 1 / SIDE.
 pub(crate) const SIDE: usize = 32;
 /// Added to variances, as timm does.
 const EPSILON: f64 = 1e-6;
 
+/// All scales of an image side by side, mapped to as many features as are asked for.
+#[derive(Module, Debug)]
+pub(crate) struct Pyramid {
+    pvt: Pvt,
+    pvt_project: Conv,
+}
+
+impl Pyramid {
+    pub(crate) fn new(inputs: usize, features: usize, device: &Device) -> Pyramid {
+        Pyramid { pvt: Pvt::new(inputs, device), pvt_project: Conv::new(CHANNELS, features, 1, device) }
+    }
+
+    /// `[batch, feature, y, x]` of the finest scale; each pixel of a coarser one is repeated.
+    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let maps = self.pvt.forward(images).into_iter().enumerate();
+        let alike = maps.map(|(k, map)| (0..k).fold(map, |map, _| double(map)));
+        self.pvt_project.forward(Tensor::cat(alike.collect(), 1))
+    }
+}
+
 /// Four scales of transformer layers.
 #[derive(Module, Debug)]
-pub(crate) struct Pvt {
+struct Pvt {
     patch_embed: Patches,
     stages: Vec<Stage>,
 }
@@ -87,7 +110,7 @@ struct Kernel {
 }
 
 impl Pvt {
-    pub(crate) fn new(inputs: usize, device: &Device) -> Pvt {
+    fn new(inputs: usize, device: &Device) -> Pvt {
         let stages = SCALES.iter().enumerate().map(|(k, &(channels, heads, reduction, ratio))| Stage {
             downsample: (k > 0).then(|| Patches::new(SCALES[k - 1].0, channels, 3, 2, device)),
             blocks: (0..LAYERS).map(|_| Layer::new(channels, heads, reduction, ratio, device)).collect(),
@@ -97,7 +120,7 @@ impl Pvt {
     }
 
     /// Maps at 1/4, 1/8, 1/16 and 1/32 of the input's size, `[batch, channel, y, x]`.
-    pub(crate) fn forward(&self, input: Tensor<4>) -> Vec<Tensor<4>> {
+    fn forward(&self, input: Tensor<4>) -> Vec<Tensor<4>> {
         let mut scales: Vec<Tensor<4>> = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             let (tokens, size) = match (&stage.downsample, scales.last()) {

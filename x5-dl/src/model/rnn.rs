@@ -1,7 +1,7 @@
 //! The pixelwise RNN of the DeepCube deliverable: a GRU whose state holds the vegetation and whose input is the
 //! weather of the very step it predicts. Nothing is fed back; pixels do not see each other.
 //!
-//! Two properties of the original are kept because results depend on them. The small networks before the GRU
+//! Two properties of the original are kept, unless told otherwise, because results depend on them. The small networks before the GRU
 //! apply their ReLU *before* each linear map, also to the raw inputs, so negative inputs are lost: scale them to
 //! be positive. And state unit 0 is overwritten by the last context value.
 
@@ -15,7 +15,7 @@ use crate::config::ModelConfig;
 use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights::{self, Weights};
-use crate::model::{Defaults, Layout, Model, Sizes, init};
+use crate::model::{Defaults, Layout, Model, Sizes, init, kept};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct RnnShape {
     pub state_hidden: usize,
     /// Hidden width of the update network; 128 as published.
     pub update_hidden: usize,
+    /// Whether ReLU also stands before the first linear maps and a unit of the state is overwritten, as published.
+    #[serde(default = "kept")]
+    pub quirks: bool,
 }
 
 /// State network, update network, GRU and a sigmoid head.
@@ -44,11 +47,17 @@ pub(crate) struct PixelRnn {
     update_mlp: Mlp,
     rnn: Gru,
     head: Linear,
+    /// Whether a unit of the state is overwritten by the last context value.
+    #[module(skip)]
+    forced: bool,
 }
 
 #[derive(Module, Debug)]
 pub(crate) struct Mlp {
     lin: Vec<Linear>,
+    /// Whether ReLU also stands before the first.
+    #[module(skip)]
+    first: bool,
 }
 
 #[derive(Module, Debug)]
@@ -79,7 +88,10 @@ impl PixelRnn {
         let last = vegetation.clone().narrow(1, context - 1, 1);
         let state = self.state_mlp.forward(Tensor::cat(vec![vegetation, statics], 1));
         let hidden = state.dims()[1];
-        let state = Tensor::cat(vec![last, state.narrow(1, 1, hidden - 1)], 1);
+        let state = match self.forced {
+            true => Tensor::cat(vec![last, state.narrow(1, 1, hidden - 1)], 1),
+            false => state,
+        };
         // Step-major, so that a step of the recurrence is one contiguous block.
         let drivers = drivers.swap_dims(0, 1).reshape([steps * pixels, width]);
         let states = self.rnn.forward(self.update_mlp.forward(drivers), state, steps);
@@ -89,12 +101,17 @@ impl PixelRnn {
 }
 
 impl Mlp {
-    pub(crate) fn new(widths: &[usize], device: &Device) -> Mlp {
-        Mlp { lin: widths.windows(2).map(|w| Linear::new(w[0], w[1], device)).collect() }
+    /// Linear maps between these widths, a ReLU between them and, where told so, before the first.
+    pub(crate) fn new(widths: &[usize], first: bool, device: &Device) -> Mlp {
+        Mlp { lin: widths.windows(2).map(|w| Linear::new(w[0], w[1], device)).collect(), first }
     }
 
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        self.lin.iter().fold(input, |x, linear| linear.forward(relu(x)))
+        let active = |k: usize| k > 0 || self.first;
+        self.lin
+            .iter()
+            .enumerate()
+            .fold(input, |x, (k, linear)| linear.forward(if active(k) { relu(x) } else { x }))
     }
 }
 
@@ -174,6 +191,7 @@ impl Model for PixelRnn {
             // The published widths (384 and 128 for 192), in proportion.
             state_hidden: 2 * hidden,
             update_hidden: (2 * hidden / 3).max(1),
+            quirks: config.quirks.unwrap_or(true),
         }
     }
 
@@ -182,11 +200,13 @@ impl Model for PixelRnn {
         PixelRnn {
             state_mlp: Mlp::new(
                 &[s.context_steps + s.statics, s.state_hidden, s.state_hidden, s.hidden],
+                s.quirks,
                 device,
             ),
-            update_mlp: Mlp::new(&[s.drivers, s.update_hidden, s.update], device),
+            update_mlp: Mlp::new(&[s.drivers, s.update_hidden, s.update], s.quirks, device),
             rnn: Gru::new(s.update, s.hidden, device),
             head: Linear::new(s.hidden, 1, device),
+            forced: s.quirks,
         }
     }
 
@@ -284,6 +304,7 @@ mod tests {
             update: 8,
             state_hidden: 24,
             update_hidden: 12,
+            quirks: true,
         };
         let net = PixelRnn::new(&shape, &backend::device());
         let target = testing::rows(golden.input("targ"));
@@ -316,6 +337,31 @@ mod tests {
     }
 
     #[test]
+    fn negative_inputs_count_without_quirks_only() {
+        let device = backend::device();
+        for quirks in [true, false] {
+            let shape = RnnShape {
+                context_steps: 2,
+                statics: 1,
+                drivers: 1,
+                hidden: 4,
+                update: 3,
+                state_hidden: 4,
+                update_hidden: 3,
+                quirks,
+            };
+            let net = PixelRnn::new(&shape, &device);
+            let net = net.loaded(&net.start(1), &device).unwrap();
+            let filled = |shape: &[usize], value: f32| ArrayD::from_elem(ndarray::IxDyn(shape), value);
+            let of = |driver: f32| {
+                let inputs = [filled(&[1, 2], 0.5), filled(&[1, 1], 0.2), filled(&[1, 3, 1], driver)];
+                weights::to_array(net.predict(&inputs, &device))
+            };
+            assert_eq!(of(-0.5) == of(-0.9), quirks);
+        }
+    }
+
+    #[test]
     fn names_of_published_checkpoints() {
         let own = |name: &str| PixelRnn::published_name(name).unwrap();
         assert_eq!(own("model.state_mlp.module.2.1.bias"), "state_mlp.lin.2.bias");
@@ -333,6 +379,7 @@ mod tests {
             update: 96,
             state_hidden: 384,
             update_hidden: 128,
+            quirks: true,
         };
         assert_eq!(weights::collect(&PixelRnn::new(&shape, &backend::device())).count(), 416_865);
     }

@@ -16,7 +16,7 @@ use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, last_clear, zero_states};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Layout, Model, Sizes, kept};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct SgConvLstmShape {
     pub kernel: usize,
     /// Steps forecast.
     pub target_steps: usize,
+    /// Whether weather goes in with the frame before the predicted one; else with the predicted one.
+    #[serde(default = "kept")]
+    pub quirks: bool,
 }
 
 /// Stacked cells with peepholes.
@@ -42,6 +45,9 @@ pub(crate) struct SgConvLstm {
     cells: Vec<PeepholeCell>,
     #[module(skip)]
     target_steps: usize,
+    /// Steps by which the weather is ahead of the frame it goes in with.
+    #[module(skip)]
+    ahead: usize,
 }
 
 /// A ConvLSTM cell whose gates i, f and o also see the old cell state.
@@ -60,7 +66,7 @@ impl SgConvLstm {
     /// - `context`: `[batch, context, channel, y, x]`
     /// - `last`: `[batch, channel, y, x]`, the last cloud-free values
     /// - `statics`: `[batch, layer, y, x]`
-    /// - `weather`: `[batch, step, variable, y, x]`, at least context + target - 1 steps
+    /// - `weather`: `[batch, step, variable, y, x]`, of context and target; with the published lag the last is not looked at
     /// - `masked`: `[batch, context, 1, y, x]`, 1 where the context is not observed
     fn forecast(
         &self,
@@ -73,7 +79,8 @@ impl SgConvLstm {
         let steps = context.dims()[1];
         let mut state = zero_states(self.cells.iter().map(|cell| cell.hidden), statics);
         let mut step = |t: usize, image: Tensor<4>, mask: Tensor<4>| {
-            let mut input = Tensor::cat(vec![image, mask, statics.clone(), frame(weather, t)], 1);
+            let mut input =
+                Tensor::cat(vec![image, mask, statics.clone(), frame(weather, t + self.ahead)], 1);
             for (cell, state) in self.cells.iter().zip(&mut state) {
                 *state = cell.step(input, state.clone());
                 input = state.0.clone();
@@ -141,6 +148,7 @@ impl Model for SgConvLstm {
             hidden: config.hidden.clone().unwrap_or(vec![22, 22]),
             kernel: config.kernel.unwrap_or(5),
             target_steps: sizes.target_steps,
+            quirks: config.quirks.unwrap_or(true),
         }
     }
 
@@ -151,7 +159,7 @@ impl Model for SgConvLstm {
             cells.push(PeepholeCell::new(inputs, hidden, shape.kernel, device));
             inputs = hidden;
         }
-        SgConvLstm { cells, target_steps: shape.target_steps }
+        SgConvLstm { cells, target_steps: shape.target_steps, ahead: usize::from(!shape.quirks) }
     }
 
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
@@ -206,6 +214,7 @@ mod tests {
             hidden: vec![2],
             kernel: 3,
             target_steps: 2,
+            quirks: true,
         };
         let net = SgConvLstm::new(&shape, &backend::device());
         // Two steps of 2 × 2 pixels: 0, 1, 2, 3 and 4, 5, 6, 7; the first pixel's second step is cloudy.
@@ -230,6 +239,7 @@ mod tests {
             hidden: vec![22, 22],
             kernel: 5,
             target_steps: 20,
+            quirks: true,
         };
         // Cells of 11 → 22, 22 → 22, 22 → 4: 25 · (in + n) · 4n + 4n for the gates, 25 · n · 3n for the peepholes.
         let cell = |inputs: usize, n: usize| 25 * (inputs + n) * 4 * n + 4 * n + 25 * n * 3 * n;
