@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aggregate;
 mod baseline;
 pub mod bench;
 mod compare;
@@ -14,12 +15,15 @@ mod import;
 mod model;
 mod plan;
 mod prepare;
+mod regions;
 mod report;
 mod run;
 mod score;
 mod score_files;
 mod train;
+mod usual;
 
+pub use aggregate::{Aggregate, aggregate};
 pub use baseline::{Baseline, Climatology, context_mean, persistence};
 pub use compare::compare;
 pub use config::{Config, DecayKind, ModelConfig};

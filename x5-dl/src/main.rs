@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use minicube::run::{Args, Config as ProjectConfig, Ctx, Failure, Finish, Verb};
-use x5_dl::ScoreFiles;
+use x5_dl::{Aggregate, ScoreFiles};
 
 /// Train vegetation forecasters on Level 2, forecast, score and compare.
 #[derive(Parser)]
@@ -29,8 +29,25 @@ enum ProjectVerb {
     Stage(Verb),
     /// Put all trained models side by side: scores, distributions of errors, gains by landform
     Compare(Args),
+    /// Impact indexes of regions from the forecasts: anomalies, percentiles and the share of impacted vegetation
+    Aggregate(AggregateArgs),
     /// Check weights trained elsewhere against a model and write them as safetensors under our names
     ImportWeights(Import),
+}
+
+#[derive(clap::Args)]
+struct AggregateArgs {
+    /// Name of the model in [train] [default: all].
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// GeoJSON file of polygons in degrees [default: each cube is a region].
+    #[arg(long, value_name = "FILE")]
+    regions: Option<PathBuf>,
+    /// Lengths of the windows in days.
+    #[arg(long, value_name = "DAYS", value_delimiter = ',', default_values_t = [10, 30, 90])]
+    windows: Vec<u32>,
+    #[command(flatten)]
+    args: Args,
 }
 
 #[derive(clap::Args)]
@@ -75,6 +92,7 @@ impl ProjectVerb {
         match self {
             ProjectVerb::Stage(verb) => verb.args(),
             ProjectVerb::Compare(args) => args,
+            ProjectVerb::Aggregate(ask) => &ask.args,
             ProjectVerb::ImportWeights(import) => &import.args,
         }
     }
@@ -88,6 +106,11 @@ impl ProjectVerb {
             ProjectVerb::Stage(Verb::Plan(_)) => Ok(x5_dl::describe(&plan)),
             ProjectVerb::Stage(Verb::Verify(_)) => x5_dl::verify(&plan),
             ProjectVerb::Compare(_) => x5_dl::compare(&plan),
+            ProjectVerb::Aggregate(AggregateArgs { model, regions, windows, .. }) => {
+                let ask =
+                    Aggregate { model: model.clone(), regions: regions.clone(), windows: windows.clone() };
+                x5_dl::aggregate(&plan, &ask)
+            }
             ProjectVerb::ImportWeights(import) => {
                 x5_dl::import_weights(&plan, &import.model, &import.file, import.out.as_deref())
             }

@@ -3,6 +3,7 @@
 pub(crate) mod ens;
 pub(crate) mod error_by_lead;
 pub(crate) mod greenearthnet;
+pub(crate) mod impact;
 pub(crate) mod landscape;
 pub(crate) mod pixel;
 pub(crate) mod summary;
