@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"{{"name":"scores_earthnet","ours":{seconds:.3},"unit":"s","note":"{cubes} cubes of 128 x 128 px x 20 frames, {threads} threads"}}"#
     );
     let ens = found.score.ens.unwrap_or(f64::NAN);
-    println!(r#"{{"name":"scores_earthnet_value","ours":{ens:.6},"unit":"1","note":"EarthNetScore of the same files"}}"#);
+    println!(
+        r#"{{"name":"scores_earthnet_value","ours":{ens:.6},"unit":"1","note":"EarthNetScore of the same files"}}"#
+    );
     Ok(())
 }

@@ -62,8 +62,11 @@ pub fn aggregate(plan: &Plan, ask: &Aggregate) -> Result<Finish, Failure> {
     if models.is_empty() {
         let known: Vec<&str> = plan.models.iter().map(|model| model.name.as_str()).collect();
         let name = ask.model.clone().unwrap_or_default();
-        return Err(Failure::new(format!("--model {name}: expected one of {}, found another", known.join(", ")))
-            .hint("models are named in [[train.models]]"));
+        return Err(Failure::new(format!(
+            "--model {name}: expected one of {}, found another",
+            known.join(", ")
+        ))
+        .hint("models are named in [[train.models]]"));
     }
     if ask.windows.is_empty() || ask.windows.iter().any(|days| !(1..=366).contains(days)) {
         return Err(Failure::new(format!("--windows: expected days from 1 to 366, found {:?}", ask.windows))
@@ -261,8 +264,11 @@ struct Row {
     observed: Option<Impact>,
 }
 
+/// A number of a row; NaN where there is none.
+type Number = fn(&Row) -> f64;
+
 /// Names of the numbers, and how each is taken from a row.
-const NUMBERS: [(&str, fn(&Row) -> f64); 14] = [
+const NUMBERS: [(&str, Number); 14] = [
     ("lead_days", |row| row.lead),
     ("pixels", |row| row.forecast.pixels as f64),
     ("kndvi", |row| row.forecast.kndvi),
@@ -321,12 +327,11 @@ fn csv(rows: &[Row]) -> String {
                 text.clone()
             }
         };
-        let number = |(_, of): &(&str, fn(&Row) -> f64)| {
+        let number = |(_, of): &(&str, Number)| {
             let value = of(row);
             if value.is_finite() { format!("{}", (value * 1e6).round() / 1e6) } else { String::new() }
         };
-        let cells: Vec<String> =
-            row.texts().iter().map(quoted).chain(NUMBERS.iter().map(number)).collect();
+        let cells: Vec<String> = row.texts().iter().map(quoted).chain(NUMBERS.iter().map(number)).collect();
         text.push_str(&cells.join(","));
         text.push('\n');
     }
@@ -339,7 +344,8 @@ fn write_parquet(path: &Path, model: &str, regions: &[Region], rows: &[Row]) -> 
     let text = |of: &dyn Fn(&Row) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
     };
-    let whole = |of: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Int64Array>()) };
+    let whole =
+        |of: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Int64Array>()) };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("region", text(&|row| row.name.clone())),
         ("window_days", whole(&|row| i64::from(row.days))),
@@ -359,7 +365,8 @@ fn write_parquet(path: &Path, model: &str, regions: &[Region], rows: &[Row]) -> 
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect());
-    let own = json!({"minicube_schema": "impact", "schema_version": minicube::SCHEMA_VERSION, "model": model});
+    let own =
+        json!({"minicube_schema": "impact", "schema_version": minicube::SCHEMA_VERSION, "model": model});
     write_table(path, &schema, &[("geo", geo_metadata(regions)), ("minicube", own)], [batch])?;
     Ok(())
 }
@@ -397,7 +404,8 @@ fn worst_first(rows: &[Row]) -> Vec<&Row> {
 
 fn summary(model: &str, folder: &Path, rows: &[Row]) -> String {
     let regions: std::collections::BTreeSet<usize> = rows.iter().map(|row| row.region).collect();
-    let mut text = format!("{model}: {} regions, {} rows; furthest below what is usual:\n", regions.len(), rows.len());
+    let mut text =
+        format!("{model}: {} regions, {} rows; furthest below what is usual:\n", regions.len(), rows.len());
     for row in worst_first(rows).into_iter().take(3) {
         text.push_str(&format!(
             "  {:<24} {} to {}  z {:>6.2}  percentile {:>5.1}  impacted {:>5.1} %\n",
@@ -426,9 +434,9 @@ fn page(model: &str, rows: &[Row]) -> Report {
     let mut columns = vec!["region", "days", "from", "to", "samples"];
     columns.extend(NUMBERS.iter().map(|(name, _)| *name));
     let cells = |row: &Row| {
-        let number = |(_, of): &(&str, fn(&Row) -> f64)| {
+        let number = |(_, of): &(&str, Number)| {
             let value = of(row);
-            if value.is_finite() { format!("{:.3}", value) } else { "–".to_owned() }
+            if value.is_finite() { format!("{value:.3}") } else { "–".to_owned() }
         };
         row.texts().into_iter().chain(NUMBERS.iter().map(number)).collect::<Vec<String>>()
     };
@@ -439,8 +447,9 @@ fn page(model: &str, rows: &[Row]) -> Report {
     drawn.retain(|region| seen.insert(*region));
     let days = windows.iter().copied().find(|&days| days >= 30).unwrap_or(longest);
     for region in drawn.into_iter().take(DRAWN) {
-        let of_region: Vec<&Row> = rows.iter().filter(|row| row.region == region && row.days == days).collect();
-        let series = |name: &str, of: fn(&Row) -> f64| Series {
+        let of_region: Vec<&Row> =
+            rows.iter().filter(|row| row.region == region && row.days == days).collect();
+        let series = |name: &str, of: Number| Series {
             name: name.to_owned(),
             points: of_region.iter().map(|row| (middle(row), of(row))).collect(),
             style: Style::LinePoints,

@@ -201,7 +201,12 @@ fn forms(level2: &Cube, place: usize, every: usize) -> Result<Option<Vec<u8>>, E
 }
 
 /// kNDVI `[step, y, x]` of the forecast or, with `truth_`, of the truth.
-pub(crate) fn frames(cube: &Cube, prefix: &str, sample: usize, model: &ModelPlan) -> Result<Array3<f32>, Error> {
+pub(crate) fn frames(
+    cube: &Cube,
+    prefix: &str,
+    sample: usize,
+    model: &ModelPlan,
+) -> Result<Array3<f32>, Error> {
     let DataSpec { dynamic, .. } = &model.data;
     let channels = dynamic
         .iter()

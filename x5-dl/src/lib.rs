@@ -56,7 +56,7 @@ pub use model::{Architecture, ModelKind};
 pub use plan::{ModelPlan, Plan, Sampling};
 pub use prepare::Preparation;
 pub use run::{Scores, describe, run, verify};
-pub use score::ens::{EarthNetScore, EnsComponents, aggregate, cube_components};
+pub use score::ens::{EarthNetScore, EnsComponents, cube_components, earthnet_score};
 pub use score::error_by_lead::IndexErrors;
 pub use score::greenearthnet::GreennessScore;
 pub use score::summary::{Score, Scoring};

@@ -13,7 +13,7 @@ use ndarray::{Array3, Array4, Axis, Ix4, Slice};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::score::ens::{EarthNetScore, EnsComponents, aggregate, cube_components};
+use crate::score::ens::{EarthNetScore, EnsComponents, cube_components, earthnet_score};
 
 /// Forecasts that one cube may have; the best counts.
 const MOST_FORECASTS: usize = 10;
@@ -228,7 +228,7 @@ fn computed(ask: &ScoreFiles, cubes: &[Cube], plan_hash: String, ctx: &Ctx) -> R
         .values()
         .map(|forecasts| forecasts.iter().map(|forecast| forecast.components).collect())
         .collect();
-    Ok(FileScores { plan_hash, score: aggregate(&components), cubes })
+    Ok(FileScores { plan_hash, score: earthnet_score(&components), cubes })
 }
 
 /// The observed frames of a cube.

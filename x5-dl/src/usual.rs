@@ -47,7 +47,8 @@ impl UsualTable {
                     if array.is_null(i) { f64::NAN } else { array.as_primitive::<Float64Type>().value(i) }
                 };
                 let integer = |array: &dyn Array| array.as_primitive::<Int32Type>().value(i);
-                let (Ok(cover), Ok(bin)) = (u8::try_from(integer(&cover)), u32::try_from(integer(&bin))) else {
+                let (Ok(cover), Ok(bin)) = (u8::try_from(integer(&cover)), u32::try_from(integer(&bin)))
+                else {
                     continue;
                 };
                 table.insert((cover, bin), Usual { mean: number(&mean), sd: number(&sd) });

@@ -68,7 +68,10 @@ fn indexes_are_those_worked_out_from_the_forecast() {
     fs::write(dir.path().join("p.toml"), head + CONFIG).unwrap();
     climatology(&dir.path().join("level2/climatology.parquet"));
     let (code, said) = act(dir.path(), "aggregate", &[]);
-    assert!(code == Some(2) && said.contains("expected the forecasts of the model") && said.contains("x5-dl run"), "{said}");
+    assert!(
+        code == Some(2) && said.contains("expected the forecasts of the model") && said.contains("x5-dl run"),
+        "{said}"
+    );
     assert_eq!(act(dir.path(), "run", &[]).0, Some(0));
     let (code, said) = act(dir.path(), "aggregate", &["--windows", "30", "--threads", "1"]);
     assert_eq!(code, Some(0), "{said}");
@@ -89,13 +92,17 @@ fn indexes_are_those_worked_out_from_the_forecast() {
     assert!(!steps.is_empty() && steps.len() <= 3 && steps[0] == 0, "{row:?}");
     let frames = cube.read_region::<f32>("kndvi", &[0; 4], &[1, 12, 8, 8]).unwrap();
     let means: Vec<f64> = (0..64)
-        .map(|p| steps.iter().map(|&t| f64::from(frames[[0, t, p / 8, p % 8]])).sum::<f64>() / steps.len() as f64)
+        .map(|p| {
+            steps.iter().map(|&t| f64::from(frames[[0, t, p / 8, p % 8]])).sum::<f64>() / steps.len() as f64
+        })
         .collect();
     let mean = means.iter().sum::<f64>() / 64.0;
     let number = |name: &str| row[name].parse::<f64>().unwrap();
     assert_eq!((row["samples"].as_str(), row["pixels"].as_str()), ("1", "64"));
     assert!((number("kndvi") - mean).abs() < 1e-6 && (number("kndvi_usual") - 0.3).abs() < 1e-12);
-    assert!((number("anomaly") - (mean - 0.3)).abs() < 1e-6 && (number("z") - (mean - 0.3) / 0.1).abs() < 1e-5);
+    assert!(
+        (number("anomaly") - (mean - 0.3)).abs() < 1e-6 && (number("z") - (mean - 0.3) / 0.1).abs() < 1e-5
+    );
     let impacted = means.iter().filter(|&&value| (value - 0.3) / 0.1 < -1.281_551_565_5).count();
     assert!((number("impacted") - impacted as f64 / 64.0).abs() < 1e-6);
     assert!(number("observed_pixels") > 0.0 && number("lead_days") > 0.0);
@@ -109,7 +116,8 @@ fn indexes_are_those_worked_out_from_the_forecast() {
         r#"{{"type":"Feature","properties":{{"name":"south"}},"geometry":{{"type":"Polygon","coordinates":{square}}}}}"#
     );
     fs::write(&regions, feature).unwrap();
-    let (code, said) = act(dir.path(), "aggregate", &["--windows", "366", "--regions", regions.to_str().unwrap()]);
+    let (code, said) =
+        act(dir.path(), "aggregate", &["--windows", "366", "--regions", regions.to_str().unwrap()]);
     assert!(code == Some(0) && said.contains("1 regions"), "{said}");
     let whole = table(&folder.join("impact.csv"));
     assert!(whole.iter().all(|row| row["region"] == "south"));

@@ -80,7 +80,7 @@ pub fn cube_components(
 
 /// Score of many cubes, each with one or more forecasts of which the best (by its own harmonic mean) counts.
 #[must_use]
-pub fn aggregate(cubes: &[Vec<EnsComponents>]) -> EarthNetScore {
+pub fn earthnet_score(cubes: &[Vec<EnsComponents>]) -> EarthNetScore {
     let best: Vec<EnsComponents> = cubes.iter().filter_map(|forecasts| best_of(forecasts)).collect();
     let mean = |pick: fn(&EnsComponents) -> Option<f64>| {
         let values: Vec<f64> = best.iter().filter_map(pick).collect();
@@ -435,7 +435,7 @@ mod tests {
             .values()
             .map(|forecasts| serde_json::from_value(forecasts.clone()).unwrap())
             .collect();
-        let found = aggregate(&cubes);
+        let found = earthnet_score(&cubes);
         let expected: Vec<f64> = serde_json::from_value(aggregation["ENS_MAD_OLS_EMD_SSIM"].clone()).unwrap();
         let c = found.components;
         for (a, b) in [found.ens, c.mad, c.ols, c.emd, c.ssim].into_iter().zip(expected) {

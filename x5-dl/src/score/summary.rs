@@ -144,7 +144,7 @@ pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples:
         context_steps: spec.context_steps,
         target_steps: spec.target_steps,
         kndvi: sums.finish(),
-        earthnet: (!cubes.is_empty()).then(|| ens::aggregate(&cubes)),
+        earthnet: (!cubes.is_empty()).then(|| ens::earthnet_score(&cubes)),
         greenness: greenest.and_then(|index| greenearthnet::aggregate(index, &greenness)),
     }
 }
