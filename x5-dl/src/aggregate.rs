@@ -102,7 +102,13 @@ fn aggregate_model(
         None => places.as_regions(),
     };
     let samples = (0..places.lon.len()).into_par_iter().map(|sample| {
-        let within = regions_at(&regions, places.lon[sample], places.lat[sample]);
+        let within = match ask.regions {
+            Some(_) => regions_at(&regions, places.lon[sample], places.lat[sample]),
+            None => regions
+                .binary_search_by(|region| region.name.cmp(&places.cube_id[sample]))
+                .into_iter()
+                .collect(),
+        };
         if within.is_empty() { Ok(BTreeMap::new()) } else { cells(&cube, sample, &within, model, ask, usual) }
     });
     // In the order of the samples, so that sums do not depend on the number of threads.

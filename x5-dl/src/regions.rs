@@ -67,7 +67,6 @@ pub(crate) fn regions_at(regions: &[Region], lon: f64, lat: f64) -> Vec<usize> {
     let point = Point::new(lon, lat);
     let holds = |region: &Region| match &region.shape {
         Geometry::MultiPolygon(polygons) => polygons.contains(&point),
-        Geometry::Point(place) => *place == point,
         _ => false,
     };
     (0..regions.len()).filter(|&index| holds(&regions[index])).collect()
