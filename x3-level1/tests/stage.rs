@@ -253,7 +253,7 @@ fn merged_days_are_the_same_bytes_on_eight_threads_that_are_killed() {
     let dir = tempfile::tempdir().unwrap();
     raw_tree(dir.path());
     let data = dir.path().join("data");
-    scene(&data, 30, (SCENES[1].0, "S2A_35KMQ_20220205_1_L2A"), ("04.00", true), true);
+    scene(&data, 30, (SCENES[1].0, "S2A_35KMQ_20220205_1_L2A"), ("04.00", true), false);
     let config = project(dir.path(), "[level1]\nsame_day = \"merge\"\nmemory_mb = 0");
     assert!(act("run", &config, &["--threads", "1"]).status.success());
     let store = data.join("level1/35KMQ.zarr");

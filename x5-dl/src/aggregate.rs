@@ -1,31 +1,24 @@
 //! `aggregate`: the forecasts of a model as impact indexes of regions, in windows of ten days to three months: product 2
 //! of the DeepCube deliverable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Field, Schema};
 use chrono::Datelike;
-use geo::{BoundingRect, Geometry, Point};
-use minicube::report::{LinePlot, Report, Series, Style, lines};
+use geo::{Geometry, Point};
 use minicube::run::{Failure, Finish};
-use minicube::{Cube, from_cf_day, is_sealed, plan_hash, to_cf_day, write_atomic, write_table};
+use minicube::{Cube, from_cf_day, is_sealed, plan_hash, to_cf_day};
 use ndarray::Array3;
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
 use crate::compare::frames;
 use crate::error::Error;
 use crate::forecast_store::layer;
+use crate::impact_table::{Row, worst_first, write_tables};
 use crate::plan::{ModelPlan, Plan};
 use crate::regions::{Region, read_regions, regions_at};
-use crate::score::impact::{Impact, ImpactSums, Usual};
+use crate::score::impact::{ImpactSums, Usual};
 use crate::usual::UsualTable;
-
-/// Regions drawn in the report.
-const DRAWN: usize = 6;
 
 /// What to aggregate.
 #[derive(Clone, Debug)]
@@ -122,7 +115,7 @@ fn aggregate_model(
             into.observed.merge(&cell.observed);
         }
     }
-    let rows: Vec<Row> = all.iter().filter_map(|(key, cell)| Row::of(&regions, *key, cell)).collect();
+    let rows: Vec<Row> = all.iter().filter_map(|(key, cell)| row(&regions, *key, cell)).collect();
     if rows.is_empty() {
         return Err(Failure::new(format!(
             "{}: expected pixels of vegetation in {} regions, found none",
@@ -131,10 +124,42 @@ fn aggregate_model(
         ))
         .hint("regions are in degrees, longitude first, and hold the centres of cubes that were forecast"));
     }
-    write_parquet(&folder.join("impact.parquet"), &model.name, &regions, &rows)?;
-    write_atomic(&folder.join("impact.csv"), csv(&rows).as_bytes())?;
-    page(&model.name, &rows).write(&folder.join("impact.html"))?;
+    write_tables(&folder, &model.name, &regions, &rows)?;
     Ok(format!("{}\n", summary(&model.name, &folder, &rows)))
+}
+
+/// `None` without a pixel.
+fn row(regions: &[Region], (region, days, begin, end): Key, cell: &Cell) -> Option<Row> {
+    Some(Row {
+        region,
+        name: regions[region].name.clone(),
+        days,
+        begin,
+        end,
+        samples: cell.samples,
+        lead: cell.lead / cell.samples as f64,
+        forecast: cell.forecast.finish()?,
+        observed: cell.observed.finish(),
+    })
+}
+
+fn summary(model: &str, folder: &Path, rows: &[Row]) -> String {
+    let regions: BTreeSet<usize> = rows.iter().map(|row| row.region).collect();
+    let mut text =
+        format!("{model}: {} regions, {} rows; furthest below what is usual:\n", regions.len(), rows.len());
+    for row in worst_first(rows).into_iter().take(3) {
+        text.push_str(&format!(
+            "  {:<24} {} to {}  z {:>6.2}  percentile {:>5.1}  impacted {:>5.1} %\n",
+            row.name,
+            from_cf_day(row.begin),
+            from_cf_day(row.end),
+            row.forecast.z,
+            row.forecast.percentile,
+            100.0 * row.forecast.impacted
+        ));
+    }
+    text.push_str(&format!("  report   {}\n", folder.join("impact.html").display()));
+    text
 }
 
 /// Where the samples are.
@@ -257,225 +282,6 @@ fn pixels(
     sums
 }
 
-/// A line of the tables.
-struct Row {
-    region: usize,
-    name: String,
-    days: u32,
-    begin: i32,
-    end: i32,
-    samples: i64,
-    lead: f64,
-    forecast: Impact,
-    observed: Option<Impact>,
-}
-
-/// A number of a row; NaN where there is none.
-type Number = fn(&Row) -> f64;
-
-/// Names of the numbers, and how each is taken from a row.
-const NUMBERS: [(&str, Number); 14] = [
-    ("lead_days", |row| row.lead),
-    ("pixels", |row| row.forecast.pixels as f64),
-    ("kndvi", |row| row.forecast.kndvi),
-    ("kndvi_usual", |row| row.forecast.expected),
-    ("anomaly", |row| row.forecast.anomaly),
-    ("z", |row| row.forecast.z),
-    ("percentile", |row| row.forecast.percentile),
-    ("impacted", |row| row.forecast.impacted),
-    ("observed_pixels", |row| row.observed.map_or(0.0, |observed| observed.pixels as f64)),
-    ("observed_kndvi", |row| of_observed(row, |observed| observed.kndvi)),
-    ("observed_anomaly", |row| of_observed(row, |observed| observed.anomaly)),
-    ("observed_z", |row| of_observed(row, |observed| observed.z)),
-    ("observed_percentile", |row| of_observed(row, |observed| observed.percentile)),
-    ("observed_impacted", |row| of_observed(row, |observed| observed.impacted)),
-];
-
-fn of_observed(row: &Row, number: fn(&Impact) -> f64) -> f64 {
-    row.observed.as_ref().map_or(f64::NAN, number)
-}
-
-impl Row {
-    fn of(regions: &[Region], (region, days, begin, end): Key, cell: &Cell) -> Option<Row> {
-        Some(Row {
-            region,
-            name: regions[region].name.clone(),
-            days,
-            begin,
-            end,
-            samples: cell.samples,
-            lead: cell.lead / cell.samples as f64,
-            forecast: cell.forecast.finish()?,
-            observed: cell.observed.finish(),
-        })
-    }
-
-    fn texts(&self) -> [String; 5] {
-        [
-            self.name.clone(),
-            self.days.to_string(),
-            from_cf_day(self.begin).to_string(),
-            from_cf_day(self.end).to_string(),
-            self.samples.to_string(),
-        ]
-    }
-}
-
-/// Commas, quotes where a name needs them, empty where there is no number.
-fn csv(rows: &[Row]) -> String {
-    let names = NUMBERS.map(|(name, _)| name).join(",");
-    let mut text = format!("region,window_days,start_date,end_date,samples,{names}\n");
-    for row in rows {
-        let quoted = |text: &String| {
-            if text.contains([',', '"', '\n']) {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            } else {
-                text.clone()
-            }
-        };
-        let number = |(_, of): &(&str, Number)| {
-            let value = of(row);
-            if value.is_finite() { format!("{}", (value * 1e6).round() / 1e6) } else { String::new() }
-        };
-        let cells: Vec<String> = row.texts().iter().map(quoted).chain(NUMBERS.iter().map(number)).collect();
-        text.push_str(&cells.join(","));
-        text.push('\n');
-    }
-    text
-}
-
-fn write_parquet(path: &Path, model: &str, regions: &[Region], rows: &[Row]) -> Result<(), Failure> {
-    let geometry = rows.iter().map(|row| wkb(&regions[row.region].shape));
-    let geometry = geometry.collect::<Result<Vec<Vec<u8>>, Failure>>()?;
-    let text = |of: &dyn Fn(&Row) -> String| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
-    };
-    let whole =
-        |of: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Int64Array>()) };
-    let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("region", text(&|row| row.name.clone())),
-        ("window_days", whole(&|row| i64::from(row.days))),
-        ("start_date", text(&|row| from_cf_day(row.begin).to_string())),
-        ("end_date", text(&|row| from_cf_day(row.end).to_string())),
-        ("samples", whole(&|row| row.samples)),
-    ];
-    for (name, of) in NUMBERS {
-        let finite = |row: &Row| Some(of(row)).filter(|value| value.is_finite());
-        columns.push((name, Arc::new(rows.iter().map(finite).collect::<Float64Array>())));
-    }
-    columns.push(("geometry", Arc::new(BinaryArray::from_iter_values(&geometry))));
-    let nullable = |name: &str| name.starts_with("observed");
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array)| Field::new(*name, array.data_type().clone(), nullable(name)))
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect());
-    let own =
-        json!({"minicube_schema": "impact", "schema_version": minicube::SCHEMA_VERSION, "model": model});
-    write_table(path, &schema, &[("geo", geo_metadata(regions)), ("minicube", own)], [batch])?;
-    Ok(())
-}
-
-fn wkb(shape: &Geometry<f64>) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    wkb::writer::write_geometry(&mut bytes, shape, &wkb::writer::WriteOptions::default())
-        .map_err(|error| Failure::new(format!("geometry: {error}")))?;
-    Ok(bytes)
-}
-
-fn geo_metadata(regions: &[Region]) -> Value {
-    let points = regions.iter().any(|region| matches!(region.shape, Geometry::Point(_)));
-    let kind = if points { "Point" } else { "MultiPolygon" };
-    let mut column = json!({"encoding": "WKB", "geometry_types": [kind]});
-    let boxes = regions.iter().filter_map(|region| region.shape.bounding_rect());
-    let all = boxes.reduce(|a, b| {
-        let (low, high) = ((a.min(), b.min()), (a.max(), b.max()));
-        geo::Rect::new(
-            (low.0.x.min(low.1.x), low.0.y.min(low.1.y)),
-            (high.0.x.max(high.1.x), high.0.y.max(high.1.y)),
-        )
-    });
-    if let Some(all) = all {
-        column["bbox"] = json!([all.min().x, all.min().y, all.max().x, all.max().y]);
-    }
-    json!({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
-}
-
-fn worst_first(rows: &[Row]) -> Vec<&Row> {
-    let mut sorted: Vec<&Row> = rows.iter().collect();
-    sorted.sort_by(|a, b| a.forecast.z.total_cmp(&b.forecast.z));
-    sorted
-}
-
-fn summary(model: &str, folder: &Path, rows: &[Row]) -> String {
-    let regions: std::collections::BTreeSet<usize> = rows.iter().map(|row| row.region).collect();
-    let mut text =
-        format!("{model}: {} regions, {} rows; furthest below what is usual:\n", regions.len(), rows.len());
-    for row in worst_first(rows).into_iter().take(3) {
-        text.push_str(&format!(
-            "  {:<24} {} to {}  z {:>6.2}  percentile {:>5.1}  impacted {:>5.1} %\n",
-            row.name,
-            from_cf_day(row.begin),
-            from_cf_day(row.end),
-            row.forecast.z,
-            row.forecast.percentile,
-            100.0 * row.forecast.impacted
-        ));
-    }
-    text.push_str(&format!("  report   {}\n", folder.join("impact.html").display()));
-    text
-}
-
-fn page(model: &str, rows: &[Row]) -> Report {
-    let longest = rows.iter().map(|row| row.days).max().unwrap_or(0);
-    let middle = |row: &&Row| f64::from(row.begin + row.end) / 2.0;
-    let windows: std::collections::BTreeSet<u32> = rows.iter().map(|row| row.days).collect();
-    let mut page = Report::new(&format!("Impact on vegetation: {model}"))
-        .lead(
-            "How far the forecast kNDVI of vegetation is from what is usual for its land cover and the time of year. z is in \
-             standard deviations of the training split; a pixel is impacted where it is below its tenth percentile.",
-        )
-        .section("Furthest below what is usual");
-    let mut columns = vec!["region", "days", "from", "to", "samples"];
-    columns.extend(NUMBERS.iter().map(|(name, _)| *name));
-    let cells = |row: &Row| {
-        let number = |(_, of): &(&str, Number)| {
-            let value = of(row);
-            if value.is_finite() { format!("{value:.3}") } else { "–".to_owned() }
-        };
-        row.texts().into_iter().chain(NUMBERS.iter().map(number)).collect::<Vec<String>>()
-    };
-    page = page.table(&columns, worst_first(rows).into_iter().take(20).map(cells).collect());
-    page = page.section("Regions over time");
-    let mut drawn: Vec<usize> = worst_first(rows).iter().map(|row| row.region).collect();
-    let mut seen = std::collections::BTreeSet::new();
-    drawn.retain(|region| seen.insert(*region));
-    let days = windows.iter().copied().find(|&days| days >= 30).unwrap_or(longest);
-    for region in drawn.into_iter().take(DRAWN) {
-        let of_region: Vec<&Row> =
-            rows.iter().filter(|row| row.region == region && row.days == days).collect();
-        let series = |name: &str, of: Number| Series {
-            name: name.to_owned(),
-            points: of_region.iter().map(|row| (middle(row), of(row))).collect(),
-            style: Style::LinePoints,
-        };
-        let name = of_region.first().map_or("", |row| row.name.as_str());
-        let plot = LinePlot {
-            title: name,
-            x_label: "middle of the window",
-            y_label: "z",
-            series: vec![
-                series("forecast", |row| row.forecast.z),
-                series("observed", |row| of_observed(row, |observed| observed.z)),
-            ],
-            x_is_date: true,
-        };
-        page = page.svg(&format!("{name}, windows of {days} days"), &lines(&plot));
-    }
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,35 +295,5 @@ mod tests {
         assert_eq!(window(day(2021, 12, 31), 10), (day(2021, 12, 27), day(2021, 12, 31)));
         assert_eq!(window(day(2020, 12, 31), 366), (day(2020, 1, 1), day(2020, 12, 31)));
         assert_eq!(window(day(2021, 4, 1), 90), (day(2021, 4, 1), day(2021, 6, 29)));
-    }
-
-    #[test]
-    fn names_with_commas_are_quoted() {
-        let impact = Impact {
-            pixels: 4,
-            kndvi: 0.25,
-            expected: 0.5,
-            anomaly: -0.25,
-            z: -1.5,
-            percentile: 6.68,
-            impacted: 0.75,
-        };
-        let row = Row {
-            region: 0,
-            name: "Bay, \"upper\"".into(),
-            days: 30,
-            begin: 18_628,
-            end: 18_657,
-            samples: 2,
-            lead: 45.0,
-            forecast: impact,
-            observed: None,
-        };
-        let text = csv(&[row]);
-        let line = text.lines().nth(1).unwrap();
-        assert_eq!(
-            line,
-            "\"Bay, \"\"upper\"\"\",30,2021-01-01,2021-01-30,2,45,4,0.25,0.5,-0.25,-1.5,6.68,0.75,0,,,,,"
-        );
     }
 }

@@ -2,22 +2,20 @@
 
 use std::path::Path;
 
-use minicube::{
-    CF_DAY_UNITS, CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Element, Epsg, Split, VarSpec, add_crs,
-};
-use ndarray::{Array2, Array3, Array5, ArrayD, Axis, Ix3, Slice};
+use minicube::{CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Split, VarSpec};
+use ndarray::{Array3, Array5, Axis, Ix3, Slice};
 use serde_json::Value;
 
 use crate::data::Batch;
 use crate::data::dataset::Dataset;
 use crate::error::Error;
+use crate::labels::{label_spec, static_spec, write_labels};
 
 /// A forecast store under construction; samples may be written from many threads.
 pub(crate) struct ForecastStore {
     writer: CubeWriter,
     channels: Vec<String>,
     statics: Vec<String>,
-    steps: usize,
 }
 
 impl ForecastStore {
@@ -35,10 +33,9 @@ impl ForecastStore {
             });
         };
         let writer = CubeWriter::create(path, &layout(splits, first), plan_hash)?;
+        write_labels(&writer, splits)?;
         let (channels, statics) = (first.spec().dynamic.clone(), first.spec().statics.clone());
-        let store = ForecastStore { writer, channels, statics, steps: first.spec().target_steps };
-        store.write_labels(splits)?;
-        Ok(store)
+        Ok(ForecastStore { writer, channels, statics })
     }
 
     /// Writes one sample: the forecast `[1, target, channel, y, x]`, the truth, and where it was observed.
@@ -72,62 +69,6 @@ impl ForecastStore {
         self.writer.seal()?;
         Ok(())
     }
-
-    /// Coordinates and names of all samples, copied from Level 2.
-    fn write_labels(&self, splits: &[(Split, Dataset)]) -> Result<(), Error> {
-        let places: Vec<(Split, &Cube, usize, usize)> = splits
-            .iter()
-            .flat_map(|(split, dataset)| {
-                (0..dataset.len()).map(|k| {
-                    let (cube, row) = dataset.place(k);
-                    (*split, cube, row, dataset.spec().context_steps)
-                })
-            })
-            .collect();
-        self.writer.write("crs", &[], ArrayD::<i32>::zeros(vec![]).view())?;
-        for name in ["sample_id", "cube_id"] {
-            let values = places
-                .iter()
-                .map(|(_, cube, row, _)| Ok(cube.read_strings(name)?.swap_remove(*row)))
-                .collect::<Result<Vec<String>, Error>>()?;
-            self.writer.write_strings(name, &values)?;
-        }
-        let splits: Vec<String> = places.iter().map(|(split, ..)| split.to_string()).collect();
-        self.writer.write_strings("split", &splits)?;
-        let epsg: Vec<i32> = places.iter().map(|(_, cube, ..)| epsg_of(cube).0 as i32).collect();
-        self.writer.write("epsg", &[0], ndarray::Array1::from(epsg).into_dyn().view())?;
-        for name in ["lon", "lat"] {
-            let values = places
-                .iter()
-                .map(|(_, cube, row, _)| Ok(row_of::<f64>(cube, name, *row, 0)?[0]))
-                .collect::<Result<Vec<f64>, Error>>()?;
-            self.writer.write(name, &[0], ndarray::Array1::from(values).into_dyn().view())?;
-        }
-        for name in ["xc", "yc"] {
-            let rows = places.iter().map(|(_, cube, row, _)| row_of::<f64>(cube, name, *row, 0));
-            self.write_rows(name, rows.collect::<Result<Vec<_>, Error>>()?)?;
-        }
-        let rows = places.iter().map(|(_, cube, row, context)| row_of::<i32>(cube, "date", *row, *context));
-        let rows = rows.map(|row| row.map(|row| row[..self.steps.min(row.len())].to_vec()));
-        self.write_rows("date", rows.collect::<Result<Vec<_>, Error>>()?)
-    }
-
-    fn write_rows<T: Element>(&self, name: &str, rows: Vec<Vec<T>>) -> Result<(), Error> {
-        let width = rows.first().map_or(0, Vec::len);
-        let samples = rows.len();
-        let values: Vec<T> = rows.into_iter().flatten().collect();
-        let found = format!("{} values in {samples} rows", values.len());
-        let array = Array2::from_shape_vec((samples, width), values).map_err(|_| {
-            Error::Files(minicube::Error::Shape {
-                path: "level2".into(),
-                variable: name.to_owned(),
-                expected: format!("rows of {width}"),
-                found,
-            })
-        })?;
-        self.writer.write(name, &[0, 0], array.into_dyn().view())?;
-        Ok(())
-    }
 }
 
 /// `[time, y, x]` of one sample; a layer without time has one step.
@@ -148,87 +89,42 @@ pub(crate) fn layer(cube: &Cube, variable: &str, sample: usize) -> Result<Array3
     })
 }
 
-/// A row of a two-dimensional variable from column `from` on, or one value of a one-dimensional one.
-fn row_of<T: Element>(cube: &Cube, name: &str, row: usize, from: usize) -> Result<Vec<T>, Error> {
-    let shape = cube.shape(name)?;
-    let (mut start, mut size) = (vec![row as u64], vec![1]);
-    if let Some(&width) = shape.get(1) {
-        start.push(from as u64);
-        size.push(width - from as u64);
-    }
-    Ok(cube.read_region::<T>(name, &start, &size)?.iter().copied().collect())
-}
-
-fn epsg_of(cube: &Cube) -> Epsg {
-    cube.attr_f64("epsg").map_or(Epsg(4326), |code| Epsg(code as u32))
-}
-
 fn layout(splits: &[(Split, Dataset)], first: &Dataset) -> CubeSpec {
     let spec = first.spec();
     let (rows, cols) = first.size();
-    let samples = splits.iter().map(|(_, dataset)| dataset.len()).sum();
     let (cube, _) = first.place(0);
-    let shard = [1, spec.target_steps as u64, rows as u64, cols as u64];
-    let gridded = |name: &str, dtype| {
-        VarSpec::new(name, &["sample", "time", "y", "x"], dtype)
-            .chunk(&[1, shard[1], CHUNK_PX.min(shard[2]), CHUNK_PX.min(shard[3])])
-            .shard(&shard)
-            .attr("grid_mapping", "crs")
-    };
-    let metres = |name: &str, dim: &str| VarSpec {
-        attrs: cube.var_attrs(name),
-        ..VarSpec::new(name, &["sample", dim], DType::F64)
-    };
-    let mut store = CubeSpec::new("forecast")
-        .dim("sample", samples)
-        .dim("time", spec.target_steps)
-        .dim("y", rows)
-        .dim("x", cols)
-        .attr("epsg", epsg_of(cube).0)
-        .attr("context_steps", spec.context_steps)
-        .var(VarSpec::new("sample_id", &["sample"], DType::String))
-        .var(VarSpec::new("cube_id", &["sample"], DType::String))
-        .var(VarSpec::new("split", &["sample"], DType::String))
-        .var(VarSpec::new("epsg", &["sample"], DType::I32).attr("long_name", "EPSG code of xc and yc"))
-        .var(VarSpec::new("lon", &["sample"], DType::F64).attr("units", "degrees_east"))
-        .var(VarSpec::new("lat", &["sample"], DType::F64).attr("units", "degrees_north"))
-        .var(metres("xc", "x"))
-        .var(metres("yc", "y"))
-        .var(
-            VarSpec::new("date", &["sample", "time"], DType::I32)
-                .attr("units", CF_DAY_UNITS)
-                .attr("calendar", "proleptic_gregorian")
-                .attr("long_name", "last day of the step"),
-        )
-        .var(
-            gridded("mask", DType::U8)
-                .fill(1.0)
-                .attr("long_name", "0: the truth was observed within the step; 1: it was not"),
-        );
-    store = add_crs(store, epsg_of(cube));
+    let shape = [spec.target_steps, rows, cols];
+    let mut store = label_spec(splits, first).var(
+        gridded("mask", DType::U8, shape)
+            .fill(1.0)
+            .attr("long_name", "0: the truth was observed within the step; 1: it was not"),
+    );
     for channel in &spec.dynamic {
         let units = cube.var_attrs(channel).get("units").cloned().unwrap_or(Value::from("1"));
         let truth = format!("truth_{channel}");
         store = store
             .var(
-                gridded(channel, DType::F32)
+                gridded(channel, DType::F32, shape)
                     .attr("units", units.clone())
                     .attr("long_name", format!("forecast {channel}")),
             )
             .var(
-                gridded(&truth, DType::F32)
+                gridded(&truth, DType::F32, shape)
                     .attr("units", units)
                     .attr("long_name", format!("{channel} as in Level 2")),
             );
     }
     for name in &spec.statics {
-        let variable = format!("static/{name}");
-        let mut attrs = cube.var_attrs(&variable);
-        // Labels are floats here; Level 2's missing value is of its own type.
-        attrs.shift_remove("_FillValue");
-        let layer =
-            VarSpec::new(&variable, &["sample", "y", "x"], DType::F32).chunk(&[1, shard[2], shard[3]]);
-        store = store.var(VarSpec { attrs, ..layer }.attr("grid_mapping", "crs"));
+        store = store.var(static_spec(first, name));
     }
     store
+}
+
+/// Frames `[sample, time, y, x]` of this many steps, rows and columns, a shard a sample.
+pub(crate) fn gridded(name: &str, dtype: DType, shape: [usize; 3]) -> VarSpec {
+    let [steps, rows, cols] = shape.map(|len| len as u64);
+    VarSpec::new(name, &["sample", "time", "y", "x"], dtype)
+        .chunk(&[1, steps, CHUNK_PX.min(rows), CHUNK_PX.min(cols)])
+        .shard(&[1, steps, rows, cols])
+        .attr("grid_mapping", "crs")
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use minicube::Split;
 use minicube::run::{Args, Config as ProjectConfig, Ctx, Failure, Finish, Verb};
-use x5_dl::{Aggregate, ScoreFiles};
+use x5_dl::{Aggregate, Forecast, ScoreFiles};
 
 /// Train vegetation forecasters on Level 2, forecast, score and compare.
 #[derive(Parser)]
@@ -29,10 +30,27 @@ enum ProjectVerb {
     Stage(Verb),
     /// Put all trained models side by side: scores, distributions of errors, gains by landform
     Compare(Args),
+    /// kNDVI of a split by one model or several, with their spread and the labels of the land
+    Forecast(ForecastArgs),
     /// Impact indexes of regions from the forecasts: anomalies, percentiles and the share of impacted vegetation
     Aggregate(AggregateArgs),
     /// Check weights trained elsewhere against a model and write them as safetensors under our names
     ImportWeights(Import),
+}
+
+#[derive(clap::Args)]
+struct ForecastArgs {
+    /// Names of models in [train], separated by commas; their spread is the uncertainty [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    models: Vec<String>,
+    /// The split that is forecast: train, val or test.
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Folder below forecasts/ [default: the models' names].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    args: Args,
 }
 
 #[derive(clap::Args)]
@@ -92,6 +110,7 @@ impl ProjectVerb {
         match self {
             ProjectVerb::Stage(verb) => verb.args(),
             ProjectVerb::Compare(args) => args,
+            ProjectVerb::Forecast(ask) => &ask.args,
             ProjectVerb::Aggregate(ask) => &ask.args,
             ProjectVerb::ImportWeights(import) => &import.args,
         }
@@ -106,6 +125,10 @@ impl ProjectVerb {
             ProjectVerb::Stage(Verb::Plan(_)) => Ok(x5_dl::describe(&plan)),
             ProjectVerb::Stage(Verb::Verify(_)) => x5_dl::verify(&plan),
             ProjectVerb::Compare(_) => x5_dl::compare(&plan),
+            ProjectVerb::Forecast(ForecastArgs { models, split, name, .. }) => {
+                let ask = Forecast { models: models.clone(), split: *split, name: name.clone() };
+                x5_dl::forecast(&plan, &ask, ctx)
+            }
             ProjectVerb::Aggregate(AggregateArgs { model, regions, windows, .. }) => {
                 let ask =
                     Aggregate { model: model.clone(), regions: regions.clone(), windows: windows.clone() };

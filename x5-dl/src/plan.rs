@@ -30,6 +30,9 @@ pub struct Plan {
     /// Folder of all models.
     #[serde(skip)]
     pub models_dir: PathBuf,
+    /// Folder of what `forecast` writes.
+    #[serde(skip)]
+    pub forecasts_dir: PathBuf,
     /// The models, in the order of the configuration.
     pub models: Vec<ModelPlan>,
 }
@@ -108,7 +111,12 @@ impl Config {
             .iter()
             .map(|model| self.resolve_model(model, &facts, project.seed))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Plan { level2: project.level2(), models_dir: project.models(), models })
+        Ok(Plan {
+            level2: project.level2(),
+            models_dir: project.models(),
+            forecasts_dir: project.dir.join("forecasts"),
+            models,
+        })
     }
 
     fn problems(&self) -> Vec<String> {
