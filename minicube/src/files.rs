@@ -55,6 +55,26 @@ pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut File) -> Result<(), Er
     fs::rename(&partial, path).map_err(Error::io(path, "rename"))
 }
 
+/// The files below a folder with one of the extensions (in any case), at any depth, ascending by path. Files that are
+/// still being written do not count.
+///
+/// # Errors
+/// [`Error::Io`] naming the folder that cannot be listed.
+pub fn files_below(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, "list"))? {
+        let path = entry.map_err(Error::io(folder, "list"))?.path();
+        let has = |wanted: &&str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(wanted));
+        if path.is_dir() {
+            found.extend(files_below(&path, extensions)?);
+        } else if extensions.iter().any(has) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The name under which a file or store is built before it is renamed: `<path>.partial`.
 #[must_use]
 pub fn partial_path(path: &Path) -> PathBuf {

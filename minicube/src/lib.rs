@@ -5,6 +5,7 @@ mod cf_time;
 mod cube;
 mod error;
 mod files;
+mod geo_column;
 mod grid;
 mod location;
 mod manifest;
@@ -27,7 +28,10 @@ pub use cube::{
     add_crs, check, check_files, content_hash, finish_sealing, is_sealed,
 };
 pub use error::Error;
-pub use files::{append_suffix, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic};
+pub use files::{
+    append_suffix, files_below, partial_path, sha256_bytes, sha256_file, sha256_store, write_atomic,
+};
+pub use geo_column::geo_column;
 pub use grid::{CellGrid, TILE_SIZE_M, Tile, location_id};
 pub use location::{Location, LocationTable, Split};
 pub use manifest::{FileRef, Outcome, RunManifest, Status, plan_hash};
@@ -37,8 +41,8 @@ pub use objects::{
     stored_bytes,
 };
 pub use space::{Bounds, Epsg, LonLat, Shape, XY};
-pub use table::write_table;
-pub use time::{CF_DAY_UNITS, Season, TimeAxis, from_cf_day, to_cf_day};
+pub use table::{write_csv, write_table};
+pub use time::{CF_DAY_UNITS, Season, TEN_DAYS_A_YEAR, TimeAxis, from_cf_day, ten_days_of_year, to_cf_day};
 
 /// Version of every file layout of this workspace; a reader refuses any other.
 pub const SCHEMA_VERSION: u32 = 1;

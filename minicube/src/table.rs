@@ -1,10 +1,11 @@
-//! Tables of ours as Parquet: one writer, so that every reader finds the same keys in the same place.
+//! Tables of ours as Parquet and CSV: one writer, so that every reader finds the same keys in the same place.
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -52,6 +53,36 @@ pub fn write_table(
     replace(path, |file| encode(path, file, schema, options, batches))
 }
 
+/// Writes a batch as CSV with a header (RFC 4180), whole or not at all: empty where a value is missing or not finite, dates
+/// as ISO 8601. Columns that are no text, number or date are left out.
+///
+/// # Errors
+/// As [`write_table`].
+pub fn write_csv(path: &Path, batch: &RecordBatch) -> Result<(), Error> {
+    let failed = |error: ArrowError| Error::table(path, error);
+    let shown: Vec<usize> =
+        (0..batch.num_columns()).filter(|&i| !is_binary(batch.column(i).data_type())).collect();
+    let batch = batch.project(&shown).map_err(failed)?;
+    let columns = batch.columns().iter().map(|column| finite(column)).collect();
+    let schema = batch.schema();
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields: Vec<Field> = fields.collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)?;
+    let mut bytes = Vec::new();
+    arrow::csv::Writer::new(&mut bytes).write(&batch).map_err(failed)?;
+    write_atomic(path, &bytes)
+}
+
+fn is_binary(kind: &DataType) -> bool {
+    matches!(kind, DataType::Binary | DataType::LargeBinary) || kind.is_nested()
+}
+
+/// The column with nothing in place of NaN and infinity.
+fn finite(column: &ArrayRef) -> ArrayRef {
+    let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { return column.clone() };
+    Arc::new(numbers.iter().map(|v| v.filter(|v| v.is_finite())).collect::<Float64Array>())
+}
+
 fn encode(
     path: &Path,
     into: impl Write + Send,
@@ -82,10 +113,8 @@ fn table_error(path: &Path, error: ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, StringArray};
-    use arrow::datatypes::{DataType, Date32Type};
+    use arrow::array::{BinaryArray, Date32Array, StringArray};
+    use arrow::datatypes::Date32Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use serde_json::json;
 
@@ -137,6 +166,21 @@ mod tests {
         assert!(matches!(error, Error::Table { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"before");
         assert!(!crate::partial_path(&path).exists());
+    }
+
+    #[test]
+    fn csv_has_quotes_where_they_are_needed_and_gaps_where_nothing_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        let columns: [(&str, ArrayRef); 4] = [
+            ("name", Arc::new(StringArray::from(vec![Some("Bay, \"upper\""), None]))),
+            ("day", Arc::new(Date32Array::from(vec![18_628, 0]))),
+            ("value", Arc::new(Float64Array::from(vec![0.1, f64::NAN]))),
+            ("geometry", Arc::new(BinaryArray::from_iter_values([b"a", b"b"]))),
+        ];
+        write_csv(&path, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "name,day,value\n\"Bay, \"\"upper\"\"\",2021-01-01,0.1\n,1970-01-01,\n");
     }
 
     /// `/dev/full` answers every write with "no space left on device".

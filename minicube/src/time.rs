@@ -18,6 +18,15 @@ pub fn from_cf_day(day: i32) -> NaiveDate {
     NaiveDate::from_epoch_days(day).unwrap_or_default()
 }
 
+/// Parts of a year of ten days each; the last one, from 26 or 27 December on, has five or six.
+pub const TEN_DAYS_A_YEAR: usize = 37;
+
+/// Tens of days since 1 January, 0 to 36, of a CF day.
+#[must_use]
+pub fn ten_days_of_year(day: i32) -> usize {
+    from_cf_day(day).ordinal0() as usize / 10
+}
+
 /// An evenly spaced axis of `len` steps of `step_days`, the first of which begins on `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeAxis {
@@ -99,6 +108,14 @@ mod tests {
 
     fn date(y: i32, m: u32, d: u32) -> NaiveDate {
         NaiveDate::from_ymd_opt(y, m, d).unwrap()
+    }
+
+    /// 31 December is day 365 of a leap year, counted from 0.
+    #[test]
+    fn a_year_has_37_parts_of_ten_days() {
+        let part = |y, m, d| ten_days_of_year(to_cf_day(date(y, m, d)));
+        assert_eq!([part(2021, 1, 1), part(2021, 1, 10), part(2021, 1, 11)], [0, 0, 1]);
+        assert_eq!([part(2021, 12, 26), part(2021, 12, 27), part(2020, 12, 31)], [35, 36, 36]);
     }
 
     #[test]

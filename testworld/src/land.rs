@@ -23,6 +23,8 @@ const NODE_M: f64 = 40.0;
 const NODES: usize = 913;
 const GRID: Nodes = Nodes { size: NODES, step_m: NODE_M };
 const SMOOTHING_NODES: usize = 18;
+/// Side of the blocks of a scattered landscape: a pixel of a minicube.
+const BLOCK_M: f64 = 30.0;
 
 /// The unchanging part of one region. Fields live on nodes of 40 m and are interpolated bilinearly.
 #[derive(Debug)]
@@ -40,7 +42,19 @@ pub(crate) struct Land {
     greenness: Vec<f32>,
     brightness: Vec<f32>,
     climate_split_m: f64,
+    landscape: Landscape,
     pixels: OnceLock<Pixels>,
+}
+
+/// How vegetation is arranged in space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Landscape {
+    /// Land cover and growth vary smoothly, with terrain: a pixel's surroundings tell of it.
+    #[default]
+    Natural,
+    /// Each 30 m pixel has land cover and growth of a place drawn at random: its surroundings tell nothing. All values are as
+    /// frequent as in the natural landscape; terrain and climate are the same.
+    Scattered,
 }
 
 /// Constants of one place: `NDVI = floor + gain × D`, red + near infrared = `brightness`.
@@ -65,7 +79,7 @@ pub(crate) struct Pixels {
 }
 
 impl Land {
-    pub(crate) fn new(seed: u64, region: Region) -> Result<Self, Error> {
+    pub(crate) fn new(seed: u64, region: Region, landscape: Landscape) -> Result<Self, Error> {
         let seed = mix(seed, &[text("land"), region.index() as u64]);
         let tile = Tile::from_id(region.tile_id())?;
         let utm = Utm::new(tile.epsg).ok_or_else(|| Error::Inconsistent {
@@ -98,8 +112,13 @@ impl Land {
             elevation,
             valley,
             climate_split_m,
+            landscape,
             pixels: OnceLock::new(),
         })
+    }
+
+    pub(crate) fn landscape(&self) -> Landscape {
+        self.landscape
     }
 
     /// The active window, UTM metres.
@@ -151,7 +170,7 @@ impl Land {
 
     /// Land cover of a point.
     pub(crate) fn cover(&self, at: XY) -> Cover {
-        self.cover_at(&self.spot(at))
+        self.cover_at(&self.spot(self.source_of(at)))
     }
 
     fn cover_at(&self, spot: &Spot) -> Cover {
@@ -179,6 +198,7 @@ impl Land {
 
     /// The constants of vegetation at a point.
     pub(crate) fn place(&self, at: XY) -> Place {
+        let at = self.source_of(at);
         let spot = self.spot(at);
         let Cover { code, base, amplitude, brightness } = self.cover_at(&spot);
         if code == 80 {
@@ -218,6 +238,18 @@ impl Land {
                 growing: map(|place| place.brightness * place.gain),
             }
         })
+    }
+
+    /// The place whose vegetation grows at a point.
+    fn source_of(&self, at: XY) -> XY {
+        if self.landscape == Landscape::Natural {
+            return at;
+        }
+        let block = |distance: f64| (distance / BLOCK_M).floor() as i64 as u64;
+        let words = [block(at.x - self.tile.origin.x), block(self.tile.origin.y - at.y)];
+        let draw = |axis: &str| uniform(mix(self.seed, &[text(axis), words[0], words[1]]));
+        let window = self.window();
+        XY { x: window.x_min + WINDOW_SIZE_M * draw("east"), y: window.y_min + WINDOW_SIZE_M * draw("north") }
     }
 
     /// A number in `[0, 1)` of the crop field (240 m × 160 m) that holds the point.

@@ -45,6 +45,7 @@ pub use continent::{GlobeRow, continent_climate, continent_elevation, continent_
 pub use counters::ServeStats;
 pub use error::Error;
 pub use faults::{Fault, FaultSpec};
+pub use land::Landscape;
 pub use region::{Region, Vegetation};
 pub use response::{
     COVERS, Cover, LONGEST_RAIN_LAG, TEMPERATURE_DAYS, drive, rain_lag_weight, response_rain,

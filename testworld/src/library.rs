@@ -60,7 +60,7 @@ pub(crate) struct Library {
 
 impl Library {
     pub(crate) fn new(world: World, cache: Option<PathBuf>, memory_bytes: usize, fill: bool) -> Self {
-        let folder = cache.map(|dir| dir.join(format!("testworld-{CONTENT_VERSION}-{}", world.seed())));
+        let folder = cache.map(|dir| dir.join(world.folder_name(CONTENT_VERSION)));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             world,

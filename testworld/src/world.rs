@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use minicube::{Bounds, LonLat, Tile, XY};
 
 use crate::asset::Asset;
-use crate::land::Land;
+use crate::land::{Land, Landscape};
 use crate::scene::{Scene, archive};
 use crate::sky::CloudTextures;
 use crate::weather::Series;
@@ -28,15 +28,23 @@ struct Place {
 }
 
 impl World {
-    /// The Earth of a seed. Two Earths of the same seed serve the same bytes.
+    /// The Earth of a seed, with its natural landscape. Two Earths of the same seed serve the same bytes.
     ///
     /// # Errors
     /// [`Error::Minicube`] if the tile grid does not know a region's tile.
     pub fn new(seed: u64) -> Result<Self, Error> {
+        Self::with_landscape(seed, Landscape::Natural)
+    }
+
+    /// The Earth of a seed and a landscape.
+    ///
+    /// # Errors
+    /// [`Error::Minicube`] if the tile grid does not know a region's tile.
+    pub fn with_landscape(seed: u64, landscape: Landscape) -> Result<Self, Error> {
         let place = |region| -> Result<Place, Error> {
             let weather = Series::new(seed, region);
             let scenes = archive(seed, region, &weather);
-            Ok(Place { land: Land::new(seed, region)?, weather, scenes })
+            Ok(Place { land: Land::new(seed, region, landscape)?, weather, scenes })
         };
         let regions = Arc::new([place(Region::Africa)?, place(Region::Europe)?]);
         Ok(Self { seed, regions, clouds: Arc::default() })
@@ -46,6 +54,21 @@ impl World {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// How its vegetation is arranged in space.
+    #[must_use]
+    pub fn landscape(&self) -> Landscape {
+        self.land(Region::Africa).landscape()
+    }
+
+    /// A name for a folder of what this Earth serves.
+    pub(crate) fn folder_name(&self, version: u32) -> String {
+        let landscape = match self.landscape() {
+            Landscape::Natural => "",
+            Landscape::Scattered => "-scattered",
+        };
+        format!("testworld-{version}-{}{landscape}", self.seed)
     }
 
     /// The Sentinel-2 tile of a region.
@@ -170,5 +193,46 @@ impl World {
 
     fn place(&self, region: Region) -> &Place {
         &self.regions[region.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gains along a row of 30 m blocks, from the tile's corner on, 10 m into each.
+    fn gains(world: &World, count: usize) -> Vec<f64> {
+        let (tile, window) = (world.tile(Region::Africa), world.active_window(Region::Africa));
+        let first = ((window.x_min - tile.origin.x) / 30.0).ceil();
+        let row = ((tile.origin.y - window.y_max) / 30.0).ceil();
+        let at = |k: usize, shift: f64| {
+            let x = tile.origin.x + 30.0 * (first + k as f64) + 10.0;
+            world.ndvi_gain(Region::Africa, x + shift, tile.origin.y - 30.0 * row - 10.0)
+        };
+        assert!((0..count).all(|k| world.landscape() == Landscape::Natural || at(k, 0.0) == at(k, 15.0)));
+        (0..count).map(|k| at(k, 0.0)).collect()
+    }
+
+    fn mean(values: &[f64]) -> f64 {
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    /// The mean of the product of neighbours' deviations, as a share of the variance.
+    fn likeness(values: &[f64]) -> f64 {
+        let middle = mean(values);
+        let covariance: Vec<f64> = values.windows(2).map(|w| (w[0] - middle) * (w[1] - middle)).collect();
+        let variance: Vec<f64> = values.iter().map(|v| (v - middle).powi(2)).collect();
+        mean(&covariance) / mean(&variance)
+    }
+
+    #[test]
+    fn a_scattered_landscape_has_the_same_values_without_neighbours() {
+        let scattered = World::with_landscape(42, Landscape::Scattered).unwrap();
+        let (natural, scattered) = (gains(&World::new(42).unwrap(), 680), gains(&scattered, 680));
+        assert!(likeness(&natural) > 0.7, "{}", likeness(&natural));
+        // The standard error of a correlation of 680 independent pairs is 0.04.
+        assert!(likeness(&scattered).abs() < 0.12, "{}", likeness(&scattered));
+        // One row of the natural landscape is not the whole window.
+        assert!((mean(&natural) - mean(&scattered)).abs() < 0.08);
     }
 }

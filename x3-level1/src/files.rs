@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use minicube::plan_hash;
+use minicube::{files_below, plan_hash};
 
 use crate::Error;
 
@@ -21,13 +21,9 @@ impl FileSet {
     /// being written (`.partial`) do not count.
     ///
     /// # Errors
-    /// [`Error::Read`] if a folder cannot be listed.
+    /// [`Error::Shared`] if a folder cannot be listed.
     pub fn list(folder: &Path, extensions: &[&str]) -> Result<FileSet, Error> {
-        let mut paths = Vec::new();
-        if folder.is_dir() {
-            collect(folder, extensions, &mut paths)?;
-        }
-        paths.sort();
+        let paths = if folder.is_dir() { files_below(folder, extensions)? } else { Vec::new() };
         let names: Vec<(String, u64)> = paths
             .iter()
             .map(|path| {
@@ -56,19 +52,4 @@ impl FileSet {
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
-}
-
-fn collect(folder: &Path, extensions: &[&str], into: &mut Vec<PathBuf>) -> Result<(), Error> {
-    for entry in fs::read_dir(folder).map_err(Error::read(folder))? {
-        let path = entry.map_err(Error::read(folder))?.path();
-        if path.is_dir() {
-            collect(&path, extensions, into)?;
-        } else if path
-            .extension()
-            .is_some_and(|found| extensions.iter().any(|e| found.eq_ignore_ascii_case(e)))
-        {
-            into.push(path);
-        }
-    }
-    Ok(())
 }

@@ -5,16 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
-use chrono::Datelike;
-use minicube::{Cube, LocationTable, SCHEMA_VERSION, from_cf_day, write_table};
+use minicube::{Cube, LocationTable, SCHEMA_VERSION, ten_days_of_year, write_table};
 use rayon::prelude::*;
 use serde_json::json;
 
 use crate::Error;
 use crate::index::{kndvi, ndvi};
-
-/// Days of a bin of the year; the last one, from 26 December on, has five or six.
-const BIN_DAYS: u32 = 10;
 
 /// The climate of the rows over all climates.
 const ALL: &str = "all";
@@ -27,7 +23,7 @@ pub struct ClassMean {
     /// Class of the location's climate; `all` over all.
     pub climate: String,
     /// Tens of days since 1 January, 0 to 36.
-    pub bin: u32,
+    pub bin: usize,
     /// Observed pixels and steps.
     pub count: u64,
     /// Mean and standard deviation (of the population) of NDVI.
@@ -37,7 +33,7 @@ pub struct ClassMean {
 }
 
 /// Land cover, climate and bin.
-type Key = (u8, String, u32);
+type Key = (u8, String, usize);
 
 /// Number, sums and sums of squares of NDVI and kNDVI. Both lie between -1 and 1, so that nothing is lost in them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,9 +111,9 @@ fn of_sample(cube: &Cube, sample: usize, climate: Option<&String>) -> Result<BTr
     };
     let classes: Vec<u8> = classes.into_iter().collect();
     let dates = cube.read_region::<i32>("date", &start[..2], &[1, shape[1]])?;
-    let bins: Vec<u32> = dates.iter().map(|&day| from_cf_day(day).ordinal0() / BIN_DAYS).collect();
+    let bins: Vec<usize> = dates.iter().map(|&day| ten_days_of_year(day)).collect();
     // By class and bin first: the words are looked up once, not for every pixel.
-    let mut sums: BTreeMap<(u8, u32), Sums> = BTreeMap::new();
+    let mut sums: BTreeMap<(u8, usize), Sums> = BTreeMap::new();
     for (i, ((&red, &nir), &mask)) in red.iter().zip(&nir).zip(&mask).enumerate() {
         let greenness = ndvi(red, nir);
         if mask == 0 && greenness.is_finite() {
@@ -153,8 +149,7 @@ pub(crate) fn climates(table: Option<&LocationTable>) -> BTreeMap<String, String
 pub(crate) fn write_climatology(path: &Path, rows: &[ClassMean]) -> Result<(), Error> {
     let batch = climatology_batch(rows)
         .map_err(|error| minicube::Error::Table { path: path.to_owned(), reason: error.to_string() })?;
-    let own =
-        json!({"minicube_schema": "climatology", "schema_version": SCHEMA_VERSION, "bin_days": BIN_DAYS});
+    let own = json!({"minicube_schema": "climatology", "schema_version": SCHEMA_VERSION, "bin_days": 10});
     Ok(write_table(path, &batch.schema(), &[("minicube", own)], [Ok(batch)])?)
 }
 

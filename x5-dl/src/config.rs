@@ -109,6 +109,8 @@ pub struct ModelConfig {
     pub pixels: Option<usize>,
     /// All others: side of the crop in pixels (32).
     pub crop: Option<usize>,
+    /// Models of frames: whether crops are turned and mirrored at random; false.
+    pub augment: Option<bool>,
     /// Learning rate after the warm-up: 0.005 (RNN), 0.001 (ConvLSTM).
     pub learning_rate: Option<f64>,
     /// Part of the steps, 0..1, over which the learning rate rises: 0.

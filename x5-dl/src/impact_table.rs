@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
-use geo::{BoundingRect, Geometry};
+use geo::Geometry;
 use minicube::report::{LinePlot, Report, Series, Style, lines};
 use minicube::run::Failure;
-use minicube::{from_cf_day, write_atomic, write_table};
+use minicube::{from_cf_day, geo_column, write_csv, write_table};
 use serde_json::{Value, json};
 
 use crate::regions::Region;
@@ -28,8 +28,12 @@ pub(crate) fn write_tables(
     regions: &[Region],
     rows: &[Row],
 ) -> Result<(), Failure> {
-    write_parquet(&folder.join("impact.parquet"), model, regions, rows)?;
-    write_atomic(&folder.join("impact.csv"), csv(rows).as_bytes())?;
+    let (batch, geo) = as_columns(regions, rows)?;
+    let own =
+        json!({"minicube_schema": "impact", "schema_version": minicube::SCHEMA_VERSION, "model": model});
+    let keys = [("geo", geo), ("minicube", own)];
+    write_table(&folder.join("impact.parquet"), &batch.schema(), &keys, [Ok(batch.clone())])?;
+    write_csv(&folder.join("impact.csv"), &batch)?;
     page(model, rows).write(&folder.join("impact.html"))?;
     Ok(())
 }
@@ -84,32 +88,10 @@ impl Row {
     }
 }
 
-/// Commas, quotes where a name needs them, empty where there is no number.
-fn csv(rows: &[Row]) -> String {
-    let names = NUMBERS.map(|(name, _)| name).join(",");
-    let mut text = format!("region,window_days,start_date,end_date,samples,{names}\n");
-    for row in rows {
-        let quoted = |text: &String| {
-            if text.contains([',', '"', '\n']) {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            } else {
-                text.clone()
-            }
-        };
-        let number = |(_, of): &(&str, Number)| {
-            let value = of(row);
-            if value.is_finite() { format!("{}", (value * 1e6).round() / 1e6) } else { String::new() }
-        };
-        let cells: Vec<String> = row.texts().iter().map(quoted).chain(NUMBERS.iter().map(number)).collect();
-        text.push_str(&cells.join(","));
-        text.push('\n');
-    }
-    text
-}
-
-fn write_parquet(path: &Path, model: &str, regions: &[Region], rows: &[Row]) -> Result<(), Failure> {
-    let geometry = rows.iter().map(|row| wkb(&regions[row.region].shape));
-    let geometry = geometry.collect::<Result<Vec<Vec<u8>>, Failure>>()?;
+/// The rows as columns, their shapes at the end, and the key that describes these.
+fn as_columns(regions: &[Region], rows: &[Row]) -> Result<(RecordBatch, Value), Failure> {
+    let shapes: Vec<Geometry<f64>> = rows.iter().map(|row| regions[row.region].shape.clone()).collect();
+    let (geometry, key) = geo_column(&shapes).map_err(Failure::new)?;
     let text = |of: &dyn Fn(&Row) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
     };
@@ -126,43 +108,15 @@ fn write_parquet(path: &Path, model: &str, regions: &[Region], rows: &[Row]) -> 
         let finite = |row: &Row| Some(of(row)).filter(|value| value.is_finite());
         columns.push((name, Arc::new(rows.iter().map(finite).collect::<Float64Array>())));
     }
-    columns.push(("geometry", Arc::new(BinaryArray::from_iter_values(&geometry))));
+    columns.push(("geometry", geometry));
     let nullable = |name: &str| name.starts_with("observed");
     let fields: Vec<Field> = columns
         .iter()
         .map(|(name, array)| Field::new(*name, array.data_type().clone(), nullable(name)))
         .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect());
-    let own =
-        json!({"minicube_schema": "impact", "schema_version": minicube::SCHEMA_VERSION, "model": model});
-    write_table(path, &schema, &[("geo", geo_metadata(regions)), ("minicube", own)], [batch])?;
-    Ok(())
-}
-
-fn wkb(shape: &Geometry<f64>) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    wkb::writer::write_geometry(&mut bytes, shape, &wkb::writer::WriteOptions::default())
-        .map_err(|error| Failure::new(format!("geometry: {error}")))?;
-    Ok(bytes)
-}
-
-fn geo_metadata(regions: &[Region]) -> Value {
-    let points = regions.iter().any(|region| matches!(region.shape, Geometry::Point(_)));
-    let kind = if points { "Point" } else { "MultiPolygon" };
-    let mut column = json!({"encoding": "WKB", "geometry_types": [kind]});
-    let boxes = regions.iter().filter_map(|region| region.shape.bounding_rect());
-    let all = boxes.reduce(|a, b| {
-        let (low, high) = ((a.min(), b.min()), (a.max(), b.max()));
-        geo::Rect::new(
-            (low.0.x.min(low.1.x), low.0.y.min(low.1.y)),
-            (high.0.x.max(high.1.x), high.0.y.max(high.1.y)),
-        )
-    });
-    if let Some(all) = all {
-        column["bbox"] = json!([all.min().x, all.min().y, all.max().x, all.max().y]);
-    }
-    json!({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
+    let columns = columns.into_iter().map(|(_, array)| array).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(Failure::new)?;
+    Ok((batch, key))
 }
 
 /// Those furthest below what is usual first.
@@ -187,7 +141,11 @@ fn page(model: &str, rows: &[Row]) -> Report {
     let cells = |row: &Row| {
         let number = |(_, of): &(&str, Number)| {
             let value = of(row);
-            if value.is_finite() { format!("{value:.3}") } else { "–".to_owned() }
+            match value {
+                _ if !value.is_finite() => "–".to_owned(),
+                _ if value.fract() == 0.0 => value.to_string(),
+                _ => format!("{value:.3}"),
+            }
         };
         row.texts().into_iter().chain(NUMBERS.iter().map(number)).collect::<Vec<String>>()
     };
@@ -219,39 +177,4 @@ fn page(model: &str, rows: &[Row]) -> Report {
         page = page.svg(&format!("{name}, windows of {days} days"), &lines(&plot));
     }
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_with_commas_are_quoted() {
-        let impact = Impact {
-            pixels: 4,
-            kndvi: 0.25,
-            expected: 0.5,
-            anomaly: -0.25,
-            z: -1.5,
-            percentile: 6.68,
-            impacted: 0.75,
-        };
-        let row = Row {
-            region: 0,
-            name: "Bay, \"upper\"".into(),
-            days: 30,
-            begin: 18_628,
-            end: 18_657,
-            samples: 2,
-            lead: 45.0,
-            forecast: impact,
-            observed: None,
-        };
-        let text = csv(&[row]);
-        let line = text.lines().nth(1).unwrap();
-        assert_eq!(
-            line,
-            "\"Bay, \"\"upper\"\"\",30,2021-01-01,2021-01-30,2,45,4,0.25,0.5,-0.25,-1.5,6.68,0.75,0,,,,,"
-        );
-    }
 }

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::harness::fit::FitPlan;
 use crate::harness::gradient::Loss;
 use crate::harness::schedule::{Decay, Schedule};
-use crate::model::{Architecture, Sizes};
+use crate::model::{Architecture, Layout, Sizes};
 use crate::prepare::Preparation;
 use crate::score::summary::Scoring;
 
@@ -78,6 +78,9 @@ pub struct Sampling {
     pub pixels: usize,
     /// Networks of frames: side of the crop.
     pub crop: usize,
+    /// Networks of frames: whether crops are turned and mirrored at random.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub augment: bool,
     /// Samples of the validation split used while training.
     pub validation_samples: usize,
 }
@@ -177,6 +180,8 @@ impl Config {
             let bands = m.dynamic.as_ref().map_or(m.model.defaults().dynamic.len(), Vec::len) == 4;
             let fits = m.loss != Some(Loss::MaskedNdvi) || bands;
             need(fits, format!("{}: masked_ndvi needs the four bands to be forecast", at("loss")));
+            let turns = m.augment != Some(true) || m.model.defaults().layout != Layout::Pixels;
+            need(turns, format!("{}: this model sees single pixels, which nothing turns", at("augment")));
             for (key, reason) in m.model.problems(m) {
                 need(false, format!("{}: {reason}", at(key)));
             }
@@ -252,6 +257,7 @@ impl Config {
                 batch: m.batch.unwrap_or(4),
                 pixels: m.pixels.unwrap_or(512),
                 crop: m.crop.unwrap_or(32).min(facts.store.size.0).min(facts.store.size.1),
+                augment: m.augment.unwrap_or(false),
                 validation_samples: m.validation_samples.unwrap_or(8),
             },
             baselines: self.baselines.clone(),

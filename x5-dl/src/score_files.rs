@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use minicube::report::{LinePlot, Report, Series, Style, lines};
 use minicube::run::{Ctx, Failure, Finish, Run};
-use minicube::{Npz, Outcome, Status, plan_hash, write_atomic};
+use minicube::{Npz, Outcome, Status, files_below, plan_hash, write_atomic};
 use ndarray::{Array3, Array4, Axis, Ix4, Slice};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -131,9 +131,9 @@ fn shown(value: Option<f64>) -> String {
 /// Targets in the order of their names, each with its forecasts, and forecasts without a target.
 fn matched(ask: &ScoreFiles) -> Result<(Vec<Cube>, Vec<String>), Failure> {
     let inner = ask.targets.join("target");
-    let targets = archives(if inner.is_dir() { &inner } else { &ask.targets })?;
+    let targets = files_below(if inner.is_dir() { &inner } else { &ask.targets }, &["npz"])?;
     let mut forecasts: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in archives(&ask.predictions)? {
+    for path in files_below(&ask.predictions, &["npz"])? {
         forecasts.entry(cube_name(&path)?).or_default().push(path);
     }
     let mut cubes = Vec::new();
@@ -159,24 +159,6 @@ fn matched(ask: &ScoreFiles) -> Result<(Vec<Cube>, Vec<String>), Failure> {
         .hint("a forecast has the name of its cube, with any experiment before it"));
     }
     Ok((cubes, forecasts.into_keys().collect()))
-}
-
-/// The `.npz` files below a folder, ascending.
-fn archives(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("{}: cannot be listed: {error}", folder.display())).hint("check the path")
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            found.extend(archives(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "npz") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// The name of the cube: what begins with a tile's id (`target_` or an experiment may come before).

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::dataset::Dataset;
+use crate::data::turn::Turn;
 use crate::data::{Batch, Crop, Pick};
 use crate::error::Error;
 use crate::forecaster::ModelFile;
@@ -152,7 +153,13 @@ impl Feed for Sampler<'_> {
                 Pick { sample, first_step, crop }
             })
             .collect();
-        let batch = self.training.pick(&picks)?;
+        let mut batch = self.training.pick(&picks)?;
+        if self.plan.sampling.augment {
+            let is_square = batch.weather.dim().3 == batch.weather.dim().4;
+            for item in 0..batch.len() {
+                Turn::draw(&mut rng, is_square).apply(&mut batch, item, &self.plan.data.statics);
+            }
+        }
         Ok(examples(self.plan, &batch, &mut rng))
     }
 

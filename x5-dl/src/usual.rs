@@ -7,8 +7,7 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type};
-use chrono::Datelike;
-use minicube::from_cf_day;
+use minicube::ten_days_of_year;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Error;
@@ -16,10 +15,9 @@ use crate::score::impact::Usual;
 
 /// Rows over all climates.
 const ALL: &str = "all";
-const BIN_DAYS: u32 = 10;
 
 /// What is usual, by land cover (0 = all) and tens of days since 1 January.
-pub(crate) struct UsualTable(BTreeMap<(u8, u32), Usual>);
+pub(crate) struct UsualTable(BTreeMap<(u8, usize), Usual>);
 
 impl UsualTable {
     /// Reads `climatology.parquet`.
@@ -47,7 +45,7 @@ impl UsualTable {
                     if array.is_null(i) { f64::NAN } else { array.as_primitive::<Float64Type>().value(i) }
                 };
                 let integer = |array: &dyn Array| array.as_primitive::<Int32Type>().value(i);
-                let (Ok(cover), Ok(bin)) = (u8::try_from(integer(&cover)), u32::try_from(integer(&bin)))
+                let (Ok(cover), Ok(bin)) = (u8::try_from(integer(&cover)), usize::try_from(integer(&bin)))
                 else {
                     continue;
                 };
@@ -59,7 +57,7 @@ impl UsualTable {
 
     /// What is usual for a land cover on a CF day; that of all land where the land cover has nothing.
     pub(crate) fn at(&self, cover: u8, day: i32) -> Option<Usual> {
-        let bin = from_cf_day(day).ordinal0() / BIN_DAYS;
+        let bin = ten_days_of_year(day);
         self.0.get(&(cover, bin)).or_else(|| self.0.get(&(0, bin))).copied()
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::demo::{regions, run_regions};
 use crate::failure::fail;
 use crate::interop::compare_with_truth;
+use crate::skill::skill;
 use crate::workspace::{build_binaries, cargo, root, run as run_command, target_dir};
 use crate::world::World;
 use crate::{python, report, setup};
@@ -25,7 +26,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level1", "level2", "sampler", "scores", "softdtw", "train", "zarr"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level1", "level2", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -83,13 +84,13 @@ const DUELS: [Duel; 9] = [
 
 /// One result. `ratio` is ours / peer of a cost: below 1 we are cheaper.
 #[derive(Serialize)]
-struct Line {
-    name: String,
-    ours: Option<f64>,
-    peer: Option<f64>,
-    ratio: Option<f64>,
-    unit: String,
-    note: String,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) ours: Option<f64>,
+    pub(crate) peer: Option<f64>,
+    pub(crate) ratio: Option<f64>,
+    pub(crate) unit: String,
+    pub(crate) note: String,
 }
 
 /// Runs `bench`.
@@ -118,6 +119,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if wanted("chain") {
         eprintln!("── chain");
         tell(chain()?)?;
+    }
+    // The longest by far: only where it is asked for.
+    if args.names.iter().any(|name| name == "skill") {
+        eprintln!("── skill");
+        tell(skill()?)?;
     }
     println!();
     report::print_table(
@@ -239,7 +245,7 @@ fn chain() -> Result<Vec<Line>> {
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let regions = regions(&["africa".to_string(), "europe".to_string()], PORT, &out)?;
     let bins = build_binaries()?;
-    let done = run_regions(&regions, &bins, PORT, &out)?;
+    let done = run_regions(&regions, &bins, PORT, &out, &[])?;
     regions.iter().try_for_each(|region| compare_with_truth(&bins, &region.folder))?;
     let mut lines = Vec::new();
     for (region, row) in &done.rows {

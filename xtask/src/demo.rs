@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     let built = Instant::now();
-    let done = run_regions(&regions, &bins, args.port, &out)?;
+    let done = run_regions(&regions, &bins, args.port, &out, &[])?;
     let page = index::write(&out, &regions, &done.rows)?;
     print(&done.rows);
     println!();
@@ -97,8 +97,14 @@ pub(crate) fn region(name: &str, template: &Path, port: u16, out: &Path) -> Resu
     Ok(Region { name: name.to_string(), folder, config })
 }
 
-/// Runs the stages that are not complete; the synthetic Earth is started for them only.
-pub(crate) fn run_regions(regions: &[Region], bins: &Path, port: u16, out: &Path) -> Result<Done> {
+/// Runs the stages that are not complete; the synthetic Earth is started for them only, with `more` flags of its own.
+pub(crate) fn run_regions(
+    regions: &[Region],
+    bins: &Path,
+    port: u16,
+    out: &Path,
+    more: &[&str],
+) -> Result<Done> {
     let chain: Vec<&Stage> = CHAIN.iter().collect();
     let mut done = Done { rows: Vec::new(), ran: 0 };
     let mut world = None;
@@ -112,7 +118,7 @@ pub(crate) fn run_regions(regions: &[Region], bins: &Path, port: u16, out: &Path
         state.forget_from(&chain, complete);
         for stage in &chain[complete..] {
             if world.is_none() {
-                world = Some(World::start(bins, port, &out.join("testworld"), &[])?);
+                world = Some(World::start(bins, port, &out.join("testworld"), more)?);
             }
             println!("{:<7} {:<14} {} …", region.name, stage.bin, stage.verb);
             let row = stage.run(bins, &region.folder.join("project.toml"), &region.folder)?;

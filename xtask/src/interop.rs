@@ -27,11 +27,11 @@ pub(crate) fn small_chain() -> Result<PathBuf> {
     let folder = small.folder.clone();
     let regions = [small];
     let bins = build_binaries()?;
-    let done = run_regions(&regions, &bins, PORT, &out)?;
+    let done = run_regions(&regions, &bins, PORT, &out, &[])?;
     index::write(&out, &regions, &done.rows)?;
     let failed: usize = done.rows.iter().map(|(_, row)| row.failed).sum();
     ensure!(failed == 0, "{failed} work units of the small chain failed; see {}", folder.display());
-    let again = run_regions(&regions, &bins, PORT, &out)?;
+    let again = run_regions(&regions, &bins, PORT, &out, &[])?;
     ensure!(again.ran == 0, "a second run found {} stages to do", again.ran);
     for stage in &CHAIN {
         stage.verify(&bins, &folder.join("project.toml"), &folder)?;

@@ -16,6 +16,7 @@ mod pipeline;
 mod python;
 mod report;
 mod setup;
+mod skill;
 mod state;
 mod test;
 mod tidy;

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
-use geo::{Coord, LineString, Polygon};
+use geo::{Coord, Geometry, LineString, Polygon};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{Location, LocationTable};
-use crate::{Bounds, CellGrid, Epsg, Error, LonLat, SCHEMA_VERSION, write_table};
+use crate::{Bounds, CellGrid, Epsg, Error, LonLat, SCHEMA_VERSION, geo_column, write_table};
 
 const FIXED: [&str; 15] = [
     "id", "tile", "epsg", "row", "col", "x_min", "y_min", "x_max", "y_max", "lon", "lat", "weight", "split",
@@ -29,8 +29,10 @@ impl LocationTable {
     /// # Errors
     /// [`Error::Io`] or [`Error::Table`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let batch = to_batch(self).map_err(|reason| Error::table(path, reason))?;
-        let keys = [("geo", geo_metadata(self)), ("minicube", own_metadata(self))];
+        let shapes: Vec<Geometry<f64>> = self.locations.iter().map(|l| polygon(&l.polygon)).collect();
+        let geo = geo_column(&shapes).and_then(|(column, key)| Ok((to_batch(self, column)?, key)));
+        let (batch, geo) = geo.map_err(|reason| Error::table(path, reason))?;
+        let keys = [("geo", geo), ("minicube", own_metadata(self))];
         write_table(path, &batch.schema(), &keys, [Ok(batch)])
     }
 
@@ -99,23 +101,7 @@ fn own_metadata(table: &LocationTable) -> Value {
     own
 }
 
-fn geo_metadata(table: &LocationTable) -> Value {
-    let points = || table.locations.iter().flat_map(|location| &location.polygon);
-    let fold = |axis: fn(&LonLat) -> f64, pick: fn(f64, f64) -> f64| points().map(axis).reduce(pick);
-    let mut column =
-        json!({"encoding": "WKB", "geometry_types": ["Polygon"], "orientation": "counterclockwise"});
-    if let (Some(west), Some(south), Some(east), Some(north)) = (
-        fold(|p| p.lon, f64::min),
-        fold(|p| p.lat, f64::min),
-        fold(|p| p.lon, f64::max),
-        fold(|p| p.lat, f64::max),
-    ) {
-        column["bbox"] = json!([west, south, east, north]);
-    }
-    json!({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
-}
-
-fn to_batch(table: &LocationTable) -> Result<RecordBatch, String> {
+fn to_batch(table: &LocationTable, geometry: ArrayRef) -> Result<RecordBatch, String> {
     let rows = &table.locations;
     let text = |get: &dyn Fn(&Location) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(|l| Some(get(l))).collect::<StringArray>())
@@ -153,13 +139,11 @@ fn to_batch(table: &LocationTable) -> Result<RecordBatch, String> {
             rows.iter().map(|l| l.fold.and_then(|fold| i32::try_from(fold).ok())).collect();
         columns.push((FOLD.into(), Arc::new(column)));
     }
-    let geometry: Result<Vec<Vec<u8>>, String> = rows.iter().map(|l| wkb_polygon(&l.polygon)).collect();
-    let geometry = geometry?;
     columns.extend([
         ("weight".into(), float(&|l| l.weight)),
         ("split".into(), text(&|l| l.split.to_string())),
         ("seed".into(), Arc::new(rows.iter().map(|l| l.seed).collect::<Int64Array>()) as ArrayRef),
-        ("geometry".into(), Arc::new(BinaryArray::from_iter_values(&geometry)) as ArrayRef),
+        ("geometry".into(), geometry),
     ]);
     let fields: Vec<Field> = columns
         .iter()
@@ -169,20 +153,13 @@ fn to_batch(table: &LocationTable) -> Result<RecordBatch, String> {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| error.to_string())
 }
 
-fn wkb_polygon(ring: &[LonLat]) -> Result<Vec<u8>, String> {
+fn polygon(ring: &[LonLat]) -> Geometry<f64> {
     let line: LineString<f64> = ring.iter().map(|p| Coord { x: p.lon, y: p.lat }).collect();
-    let mut bytes = Vec::new();
-    wkb::writer::write_polygon(
-        &mut bytes,
-        &Polygon::new(line, Vec::new()),
-        &wkb::writer::WriteOptions::default(),
-    )
-    .map_err(|error| error.to_string())?;
-    Ok(bytes)
+    Geometry::Polygon(Polygon::new(line, Vec::new()))
 }
 
 fn ring_of(bytes: &[u8]) -> Result<Vec<LonLat>, String> {
-    use geo::{CoordsIter, Geometry};
+    use geo::CoordsIter;
     use wkb::reader::Wkb;
     let wkb = Wkb::try_new(bytes).map_err(|error| error.to_string())?;
     match geo_traits::to_geo::ToGeoGeometry::try_to_geometry(&wkb) {

@@ -74,7 +74,11 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
             .build_cartesian_2d(x_range.0..x_range.1, y_range.0..y_range.1)?;
         let date = if x_range.1 - x_range.0 < 240.0 { "%-d %b %Y" } else { "%b %Y" };
         let x_text = |x: &f64| {
-            if plot.x_is_date { from_cf_day(x.round() as i32).format(date).to_string() } else { number(*x) }
+            if plot.x_is_date {
+                from_cf_day(x.round() as i32).format(date).to_string()
+            } else {
+                number(*x, x_range.1 - x_range.0)
+            }
         };
         chart
             .configure_mesh()
@@ -83,7 +87,7 @@ pub fn lines(plot: &LinePlot<'_>) -> String {
             .x_desc(plot.x_label)
             .y_desc(plot.y_label)
             .x_label_formatter(&x_text)
-            .y_label_formatter(&|y| number(*y))
+            .y_label_formatter(&|y| number(*y, y_range.1 - y_range.0))
             .label_style((FONT, 12))
             .draw()?;
         for (i, series) in plot.series.iter().enumerate() {
@@ -143,7 +147,7 @@ pub fn bars(title: &str, labels: &[String], groups: &[(String, Vec<f64>)]) -> St
             .bold_line_style(RGBColor(225, 225, 225))
             .x_labels(0)
             .x_label_formatter(&label_at)
-            .y_label_formatter(&|y| number(*y))
+            .y_label_formatter(&|y| number(*y, high - low))
             .label_style((FONT, 12))
             .draw()?;
         let width = 0.8 / groups.len().max(1) as f64;
@@ -295,16 +299,25 @@ fn widened(range: (f64, f64), length: f64) -> (f64, f64) {
     (middle - length / 2.0, middle + length / 2.0)
 }
 
-/// A number with as many digits as a label needs.
-fn number(value: f64) -> String {
-    if value == 0.0 {
-        "0".to_owned()
-    } else if value.abs() >= 1e5 || value.abs() < 1e-3 {
-        format!("{value:.1e}")
-    } else {
-        let text = format!("{value:.3}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+/// A number with as many digits as tell the labels of an axis of this length apart.
+fn number(value: f64, span: f64) -> String {
+    let exponent = |v: f64| v.abs().log10().floor() as i32;
+    // Labels are a tenth of the axis apart, or a few times less.
+    let last = exponent(span.max(f64::MIN_POSITIVE)) - 2;
+    if value.abs() < 10f64.powi(last - 3) {
+        return "0".to_owned();
     }
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if value.abs() >= 1e5 || value.abs() < 1e-3 {
+        let digits = (exponent(value) - last).clamp(1, 12) as usize;
+        let text = format!("{value:.digits$e}");
+        let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{power}", trimmed(mantissa));
+    }
+    trimmed(&format!("{value:.*}", (-last).clamp(3, 12) as usize))
 }
 
 #[cfg(test)]
@@ -355,8 +368,17 @@ mod tests {
 
     #[test]
     fn labels_are_short() {
-        assert_eq!(number(0.25), "0.25");
-        assert_eq!(number(1000.0), "1000");
-        assert_eq!(number(2.5e6), "2.5e6");
+        assert_eq!(number(0.25, 1.0), "0.25");
+        assert_eq!(number(1000.0, 2000.0), "1000");
+        assert_eq!(number(2.5e6, 4e6), "2.5e6");
+        assert_eq!(number(2e-4, 1e-3), "2e-4");
+        assert_eq!(number(1e-17, 1.0), "0");
+    }
+
+    #[test]
+    fn labels_of_a_narrow_axis_differ() {
+        let labels = [0.254, 0.25405, 0.2541].map(|value| number(value, 3e-4));
+        assert_eq!(labels, ["0.254", "0.25405", "0.2541"]);
+        assert_eq!([2.5e6, 2.501e6].map(|value| number(value, 4e3)), ["2.5e6", "2.501e6"]);
     }
 }

@@ -5,7 +5,7 @@ mod previous_year;
 
 use std::collections::BTreeMap;
 
-use minicube::from_cf_day;
+use minicube::{TEN_DAYS_A_YEAR, ten_days_of_year};
 use ndarray::{Array5, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -157,14 +157,9 @@ impl Climatology {
         Array5::from_shape_fn(shape, |(b, t, c, y, x)| {
             let class = self.land_cover.map_or(0, |layer| class_of(batch.statics[[b, layer, y, x]]));
             let table = self.means.get(&class).or_else(|| self.means.get(&0));
-            table.map_or(0.0, |table| table[bin(batch.dates[[b, spec.context_steps + t]])][c])
+            table.map_or(0.0, |table| table[ten_days_of_year(batch.dates[[b, spec.context_steps + t]])][c])
         })
     }
-}
-
-fn bin(day: i32) -> usize {
-    use chrono::Datelike;
-    ((from_cf_day(day).ordinal0() / BIN_DAYS) as usize).min(BINS - 1)
 }
 
 fn class_of(value: f32) -> u8 {
@@ -174,9 +169,9 @@ fn class_of(value: f32) -> u8 {
 /// Adds the values of a one-sample batch from step `from` on, to the pixel's class and to class 0.
 fn add(sums: &mut Sums, batch: &Batch, land_cover: Option<usize>, from: usize) {
     let (_, steps, channels, rows, cols) = batch.dynamic.dim();
-    let empty = || vec![vec![(0.0, 0u64); channels]; BINS];
+    let empty = || vec![vec![(0.0, 0u64); channels]; TEN_DAYS_A_YEAR];
     for t in from..steps {
-        let bin = bin(batch.dates[[0, t]]);
+        let bin = ten_days_of_year(batch.dates[[0, t]]);
         for y in 0..rows {
             for x in 0..cols {
                 if batch.valid[[0, t, y, x]] <= 0.0 {
@@ -216,12 +211,12 @@ fn means(sums: &Sums, channels: usize) -> BTreeMap<u8, Vec<Vec<f32>>> {
     };
     let mean = |(sum, count): (f64, u64)| (count > 0).then(|| (sum / count as f64) as f32);
     let smooth = |bins: &Vec<Vec<(f64, u64)>>, k: usize, c: usize| {
-        let near = [k + BINS - 1, k, k + 1].map(|k| bins[k % BINS][c]);
+        let near = [k + TEN_DAYS_A_YEAR - 1, k, k + 1].map(|k| bins[k % TEN_DAYS_A_YEAR][c]);
         mean(near.into_iter().fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1)))
     };
     sums.iter()
         .map(|(&class, bins)| {
-            let table = (0..BINS)
+            let table = (0..TEN_DAYS_A_YEAR)
                 .map(|k| {
                     (0..channels)
                         .map(|c| {

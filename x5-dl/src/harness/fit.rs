@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::harness::adam::clip_norm;
+use crate::harness::ahead::ahead;
 use crate::harness::checkpoint::{Best, Metric, State};
 use crate::harness::gradient::{self, Examples, Loss, Network};
 use crate::harness::schedule::Schedule;
@@ -42,6 +43,13 @@ pub struct FitPlan {
     pub checkpoint_every: u64,
 }
 
+impl FitPlan {
+    /// Batches of a step.
+    fn parts(&self) -> u64 {
+        self.accumulate.max(1)
+    }
+}
+
 /// What the loop asks its caller for.
 pub(crate) trait Feed {
     /// The examples of a batch; a function of its number alone, so that a resumed run sees the same. With
@@ -65,7 +73,7 @@ pub(crate) fn fit(
     network: &dyn Network,
     initial: impl FnOnce() -> Result<Weights, Error>,
     plan: &FitPlan,
-    feed: &impl Feed,
+    feed: &(impl Feed + Sync),
     checkpoint: &Path,
     key: &str,
 ) -> Result<State, Error> {
@@ -78,17 +86,36 @@ pub(crate) fn fit(
         state.validated(loss, 1);
         state.save(checkpoint, key)?;
     }
-    while state.step < plan.steps && !is_exhausted(&state, plan) {
+    let batches = state.step * plan.parts()..plan.steps * plan.parts();
+    ahead(
+        batches,
+        |batch| feed.training(batch),
+        |next| steps(name, network, &mut state, plan, feed, next, &mut |state| state.save(checkpoint, key)),
+    )?;
+    Ok(state)
+}
+
+/// Steps until the plan's end, or until nothing gets better.
+fn steps(
+    name: &str,
+    network: &dyn Network,
+    state: &mut State,
+    plan: &FitPlan,
+    feed: &impl Feed,
+    next: &mut dyn FnMut() -> Option<Result<Examples, Error>>,
+    save: &mut dyn FnMut(&State) -> Result<(), Error>,
+) -> Result<(), Error> {
+    while state.step < plan.steps && !is_exhausted(state, plan) {
         let rate = plan.schedule.rate(plan.learning_rate, state.step, plan.steps);
-        let (loss, norm) = step(name, network, &mut state, plan, feed, rate)?;
+        let Some((loss, norm)) = step(name, network, state, plan, next, rate)? else { break };
         state.pending = (state.pending.0 + loss, state.pending.1 + norm);
         let stops = stop::is_asked();
         let at_end = state.step == plan.steps;
         if at_end || state.step.is_multiple_of(plan.validate_every) {
-            validate(network, &mut state, plan, feed.validation(), rate)?;
+            validate(network, state, plan, feed.validation(), rate)?;
         }
-        if at_end || stops || is_exhausted(&state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
-            state.save(checkpoint, key)?;
+        if at_end || stops || is_exhausted(state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
+            save(state)?;
             feed.saved(&state.metrics)?;
         }
         feed.progress(state.step, loss);
@@ -96,7 +123,7 @@ pub(crate) fn fit(
             stop::check(name, || format!("step {} of {} is saved", state.step, plan.steps))?;
         }
     }
-    Ok(state)
+    Ok(())
 }
 
 /// Whether the last validations were no better than one before, as many as the plan bears.
@@ -105,19 +132,20 @@ fn is_exhausted(state: &State, plan: &FitPlan) -> bool {
     plan.patience.zip(state.best.first()).is_some_and(|(patience, best)| since(best) >= patience)
 }
 
-/// One step of the optimiser; the loss, and the norm of the gradient before clipping.
+/// One step of the optimiser; the loss, and the norm of the gradient before clipping. `None` if there are no more batches.
 fn step(
     name: &str,
     network: &dyn Network,
     state: &mut State,
     plan: &FitPlan,
-    feed: &impl Feed,
+    next: &mut dyn FnMut() -> Option<Result<Examples, Error>>,
     rate: f64,
-) -> Result<(f64, f64), Error> {
-    let parts = plan.accumulate.max(1);
+) -> Result<Option<(f64, f64)>, Error> {
+    let parts = plan.parts();
     let (mut loss, mut gradient) = (0.0, state.weights.zeros_like());
     for batch in state.step * parts..(state.step + 1) * parts {
-        let examples = feed.training(batch)?;
+        let Some(examples) = next() else { return Ok(None) };
+        let examples = examples?;
         let one = gradient::loss_and_gradient(network, &state.weights, &examples, plan.loss)?;
         if !(one.loss.is_finite() && one.gradient.norm().is_finite()) {
             let samples = gradient::unsound(network, &state.weights, &examples)?;
@@ -140,7 +168,7 @@ fn step(
         state.average.get_or_insert_with(|| state.weights.clone()).blend(&state.weights, keep);
     }
     state.step += 1;
-    Ok((loss, norm))
+    Ok(Some((loss, norm)))
 }
 
 fn validation_loss(
@@ -187,7 +215,7 @@ mod tests {
     use ndarray::{ArrayD, IxDyn};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     const SHAPE: RnnShape = RnnShape {
         context_steps: 3,
@@ -206,7 +234,7 @@ mod tests {
         die_at: Option<u64>,
         /// A batch with a NaN in the second of its items.
         spoilt: Option<u64>,
-        seen: Cell<u64>,
+        seen: AtomicU64,
     }
 
     /// The target is the first driver: learnable.
@@ -230,7 +258,7 @@ mod tests {
             if self.die_at == Some(step) {
                 return Err(Error::Config(vec!["killed".into()]));
             }
-            self.seen.set(self.seen.get() + 1);
+            self.seen.fetch_add(1, Ordering::Relaxed);
             let mut examples = examples(step);
             if self.spoilt == Some(step) {
                 examples.inputs[2][[1, 0, 0]] = f32::NAN;
@@ -268,7 +296,7 @@ mod tests {
         let feed = Toy { validation: vec![examples(1000)], die_at, ..Toy::default() };
         let path = dir.join("state.safetensors");
         let result = fit("toy", &net, || Ok(net.start(3)), &plan(), &feed, &path, "key");
-        (result, feed.seen.get())
+        (result, feed.seen.into_inner())
     }
 
     #[test]
@@ -317,10 +345,10 @@ mod tests {
         let run = || {
             let feed = Toy { validation: vec![examples(1000)], ..Toy::default() };
             let state = fit("toy", &net, || Ok(net.start(3)), &plan, &feed, &path, "key").unwrap();
-            (state.step, state.best[0].step, feed.seen.get())
+            (state.step, state.best[0].step, feed.seen.into_inner() > 0)
         };
-        assert_eq!(run(), (21, 7, 21));
-        assert_eq!(run(), (21, 7, 0));
+        assert_eq!(run(), (21, 7, true));
+        assert_eq!((run().0, run().1), (21, 7));
     }
 
     /// The mean of the gradients of two batches is that of both together, where each has as many values.

@@ -1,6 +1,7 @@
 //! The machinery every model shares: device, parameters by name, optimiser, training loop, checkpoint.
 
 pub(crate) mod adam;
+pub(crate) mod ahead;
 pub(crate) mod backend;
 pub(crate) mod checkpoint;
 pub(crate) mod fit;
