@@ -13,6 +13,7 @@ mod forecaster;
 mod harness;
 mod impact_table;
 mod import;
+mod kernel;
 mod labels;
 mod model;
 mod plan;

@@ -98,10 +98,6 @@ fn constant(
     out
 }
 
-/// Days of a bin of the year.
-const BIN_DAYS: u32 = 10;
-const BINS: usize = 37;
-
 /// Mean over the training split, by land cover and time of year.
 #[derive(Clone, Debug)]
 pub struct Climatology {

@@ -5,6 +5,9 @@
 
 use burn::tensor::Device;
 
+/// Whether the CPU computes, and the kernels made for it can be used.
+pub(crate) const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
+
 /// The device that computes: the GPU where one was compiled in, else the CPU.
 pub(crate) fn device() -> Device {
     #[cfg(feature = "cuda")]

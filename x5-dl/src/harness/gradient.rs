@@ -22,6 +22,11 @@ pub(crate) trait Network: Send + Sync {
     /// Predictions for the items of `inputs`, each flattened to one row.
     fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2>;
 
+    /// Items that go through the network together in training, where none sees another: the fewer, the less memory.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
+
     /// The gradients of the parameters after a backward pass.
     fn gradients(&self, gradients: &Gradients) -> Weights;
 
@@ -47,6 +52,12 @@ pub(crate) struct Examples {
 impl Examples {
     pub(crate) fn len(&self) -> usize {
         self.target.len_of(Axis(0))
+    }
+
+    /// The items in blocks of `size` and a rest.
+    fn blocks(&self, size: usize) -> impl Iterator<Item = Examples> {
+        let items = self.len();
+        (0..items).step_by(size.max(1)).map(move |from| self.part(from, from.saturating_add(size).min(items)))
     }
 
     fn part(&self, from: usize, to: usize) -> Examples {
@@ -90,6 +101,15 @@ pub(crate) struct Answer {
     pub(crate) statistics: Weights,
 }
 
+impl Answer {
+    fn plus(mut self, other: Answer) -> Answer {
+        self.loss += other.loss;
+        self.gradient.add(&other.gradient);
+        self.statistics.add(&other.statistics);
+        self
+    }
+}
+
 /// Loss, its gradient and what the pass left behind.
 pub(crate) fn loss_and_gradient(
     network: &dyn Network,
@@ -100,24 +120,21 @@ pub(crate) fn loss_and_gradient(
     let parts = over_parts(examples, loss, |part, norm| {
         let device = backend::training_device();
         let network = network.loaded(weights, &device)?;
-        let value = masked_loss(&*network, part, norm, loss, &device);
-        let gradients = value.backward();
-        Ok(Answer {
-            loss: scalar(value),
-            gradient: network.gradients(&gradients),
-            statistics: network.statistics(),
-        })
+        let answers = part.blocks(network.at_once()).map(|block| {
+            let value = masked_loss(&*network, &block, norm, loss, &device);
+            let gradients = value.backward();
+            Answer {
+                loss: scalar(value),
+                gradient: network.gradients(&gradients),
+                statistics: network.statistics(),
+            }
+        });
+        Ok(answers.reduce(Answer::plus))
     })?;
     let count = parts.len();
-    let mut parts = parts.into_iter();
-    let Some(mut sum) = parts.next() else {
+    let Some(mut sum) = parts.into_iter().flatten().reduce(Answer::plus) else {
         return Ok(Answer { loss: 0.0, gradient: weights.zeros_like(), statistics: Weights::default() });
     };
-    for part in parts {
-        sum.loss += part.loss;
-        sum.gradient.add(&part.gradient);
-        sum.statistics.add(&part.statistics);
-    }
     sum.statistics.scale(1.0 / count as f32);
     Ok(sum)
 }
@@ -132,7 +149,9 @@ pub(crate) fn loss_only(
     let parts = over_parts(examples, loss, |part, norm| {
         let device = backend::device();
         let network = network.loaded(weights, &device)?;
-        Ok(scalar(masked_loss(&*network, part, norm, loss, &device)))
+        let losses =
+            part.blocks(network.at_once()).map(|block| masked_loss(&*network, &block, norm, loss, &device));
+        Ok(losses.map(scalar).sum::<f64>())
     })?;
     Ok(parts.into_iter().sum())
 }
@@ -152,8 +171,7 @@ fn over_parts<R: Send>(
     };
     let items = examples.len();
     let size = items.div_ceil(PARTS).max(1);
-    let parts: Vec<Examples> =
-        (0..items).step_by(size).map(|from| examples.part(from, (from + size).min(items))).collect();
+    let parts: Vec<Examples> = examples.blocks(size).collect();
     if rayon::current_num_threads() < 2 {
         return parts.iter().map(|part| work(part, norm)).collect();
     }

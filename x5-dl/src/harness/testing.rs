@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::harness::backend;
-use crate::harness::gradient::Network;
+use crate::harness::gradient::{self, Answer, Examples, Loss, Network};
 use crate::harness::weights::{self, Weights};
 use crate::model::Model;
 
@@ -41,6 +43,24 @@ impl Golden {
     pub(crate) fn input_gradient(&self, name: &str) -> ArrayD<f32> {
         self.0.0[&format!("gradin.{name}")].clone()
     }
+}
+
+/// Numbers in -1..1.
+pub(crate) fn numbers(shape: &[usize], seed: u64) -> ArrayD<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(-1.0..1.0f32))
+}
+
+/// Loss and gradient, computed in a pool of so many threads.
+pub(crate) fn on_threads(
+    threads: usize,
+    network: &dyn Network,
+    weights: &Weights,
+    examples: &Examples,
+    loss: Loss,
+) -> Answer {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| gradient::loss_and_gradient(network, weights, examples, loss).unwrap())
 }
 
 /// `[item, …]` as `[item, value]`.

@@ -105,14 +105,14 @@ impl ContextRnn {
     /// - `weather`: `[step, pixel, variable]`
     fn unroll(&self, pixels: Tensor<2>, weather: Tensor<3>) -> Tensor<2> {
         let ([count, all], steps) = (pixels.dims(), self.target_steps);
-        let place: Tensor<3> = pixels.clone().narrow(1, 0, self.location).unsqueeze();
-        let place = place.expand([steps, count, self.location]);
-        let drivers = Tensor::cat(vec![weather, place], 2);
-        let width = drivers.dims()[2];
-        let update = self.update_mlp.forward(drivers.reshape([steps * count, width]));
-        let hidden = all - self.location;
-        let states = self.rnn.forward(update, pixels.narrow(1, self.location, hidden), steps);
-        sigmoid(self.head.forward(states.reshape([steps * count, hidden]))).reshape([steps, count])
+        let pixels = pixels.transpose();
+        let place: Tensor<3> = pixels.clone().narrow(0, 0, self.location).unsqueeze_dim(1);
+        let place = place.expand([self.location, steps, count]);
+        let drivers = Tensor::cat(vec![weather.permute([2, 0, 1]), place], 0);
+        let width = drivers.dims()[0];
+        let update = self.update_mlp.forward(drivers.reshape([width, steps * count]));
+        let states = self.rnn.forward(update, pixels.narrow(0, self.location, all - self.location), steps);
+        sigmoid(self.head.columns(states)).reshape([steps, count])
     }
 }
 

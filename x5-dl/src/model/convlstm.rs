@@ -6,7 +6,7 @@
 //! quirks it has seen that of step k.
 
 use burn::module::Module;
-use burn::tensor::activation::{relu, sigmoid, tanh};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::config::ModelConfig;
 use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
+use crate::kernel;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
 use crate::model::{Defaults, Layout, Model, Sizes, kept};
 
@@ -104,13 +105,7 @@ impl Cell {
 
     /// One step: gates i, f, o, g from one convolution of the input and the hidden state.
     pub(crate) fn step(&self, input: Tensor<4>, (hidden, cell): State) -> State {
-        let n = self.hidden;
-        let gates = self.conv.forward(Tensor::cat(vec![input, hidden], 1));
-        let open = sigmoid(gates.clone().narrow(1, 0, 3 * n));
-        let (i, f, o) =
-            (open.clone().narrow(1, 0, n), open.clone().narrow(1, n, n), open.narrow(1, 2 * n, n));
-        let cell = f * cell + i * tanh(gates.narrow(1, 3 * n, n));
-        (o * tanh(cell.clone()), cell)
+        kernel::lstm(self.conv.forward(Tensor::cat(vec![input, hidden], 1)), cell)
     }
 }
 
@@ -283,6 +278,28 @@ mod tests {
             assert!(before.iter().any(|v| *v > 0.0));
             assert_eq!(before == after, quirks);
         }
+    }
+
+    #[test]
+    fn threads_do_not_change_bits_and_nan_goes_through() {
+        let net = ConvLstm::new(&shape(&[5, 3], 2), &backend::device());
+        let weights = net.start(7);
+        let mut examples = Examples {
+            inputs: vec![
+                testing::numbers(&[3, 3, 4, 7, 9], 1),
+                testing::numbers(&[3, 1, 7, 9], 2),
+                testing::numbers(&[3, 5, 5, 7, 9], 3),
+            ],
+            target: testing::numbers(&[3, 2 * 4 * 63], 4),
+            valid: ArrayD::ones(ndarray::IxDyn(&[3, 2 * 4 * 63])),
+            ..Examples::default()
+        };
+        let [one, two] =
+            [1, 2].map(|threads| testing::on_threads(threads, &net, &weights, &examples, Loss::MaskedL1));
+        assert_eq!(one.loss.to_bits(), two.loss.to_bits());
+        assert_eq!(one.gradient, two.gradient);
+        examples.inputs[0][[2, 1, 3, 6, 8]] = f32::NAN;
+        assert!(testing::on_threads(2, &net, &weights, &examples, Loss::MaskedL1).loss.is_nan());
     }
 
     #[test]

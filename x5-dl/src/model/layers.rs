@@ -1,11 +1,11 @@
 //! Layers that several networks are made of; names and shapes of parameters are PyTorch's.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::{ConvOptions, PadMode};
+use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor};
 use ndarray::{Array4, ArrayD, Axis};
 
+use crate::kernel;
 use crate::model::init;
 
 /// A convolution with a square kernel whose output has the size of its input.
@@ -44,8 +44,7 @@ impl Conv {
     }
 
     fn convolve(&self, input: Tensor<4>, padding: usize) -> Tensor<4> {
-        let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
-        conv2d(input, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        kernel::convolve(input, self.weight.val(), self.bias.as_ref().map(Param::val), padding)
     }
 }
 

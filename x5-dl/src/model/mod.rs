@@ -227,6 +227,9 @@ impl Default for ModelKind {
     }
 }
 
+/// Pixels that a network of single pixels is trained with at once: a constant, so that sums have one order.
+const PIXELS_AT_ONCE: usize = 256;
+
 impl<M: Model> Network for M {
     fn initial(&self, seed: u64) -> Weights {
         self.start(seed)
@@ -242,6 +245,13 @@ impl<M: Model> Network for M {
 
     fn predict(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         self.forward(inputs, device)
+    }
+
+    fn at_once(&self) -> usize {
+        match M::DEFAULTS.layout {
+            Layout::Pixels => PIXELS_AT_ONCE,
+            Layout::Frames | Layout::FramePixels => usize::MAX,
+        }
     }
 
     fn gradients(&self, gradients: &Gradients) -> Weights {

@@ -6,7 +6,7 @@
 //! be positive. And state unit 0 is overwritten by the last context value.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{relu, sigmoid, tanh};
+use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::config::ModelConfig;
 use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights::{self, Weights};
+use crate::kernel::{self, GruParameters};
 use crate::model::{Defaults, Layout, Model, Sizes, init, kept};
 
 /// Sizes of the network.
@@ -85,18 +86,16 @@ impl PixelRnn {
     fn forecast(&self, vegetation: Tensor<2>, statics: Tensor<2>, drivers: Tensor<3>) -> Tensor<2> {
         let [_, context] = vegetation.dims();
         let [pixels, steps, width] = drivers.dims();
-        let last = vegetation.clone().narrow(1, context - 1, 1);
-        let state = self.state_mlp.forward(Tensor::cat(vec![vegetation, statics], 1));
-        let hidden = state.dims()[1];
+        let last = vegetation.clone().narrow(1, context - 1, 1).transpose();
+        let state = self.state_mlp.forward(Tensor::cat(vec![vegetation, statics], 1).transpose());
+        let [hidden, _] = state.dims();
         let state = match self.forced {
-            true => Tensor::cat(vec![last, state.narrow(1, 1, hidden - 1)], 1),
+            true => Tensor::cat(vec![last, state.narrow(0, 1, hidden - 1)], 0),
             false => state,
         };
-        // Step-major, so that a step of the recurrence is one contiguous block.
-        let drivers = drivers.swap_dims(0, 1).reshape([steps * pixels, width]);
+        let drivers = drivers.permute([2, 1, 0]).reshape([width, steps * pixels]);
         let states = self.rnn.forward(self.update_mlp.forward(drivers), state, steps);
-        let out = self.head.forward(states.reshape([steps * pixels, hidden]));
-        sigmoid(out).reshape([steps, pixels]).transpose()
+        sigmoid(self.head.columns(states)).reshape([steps, pixels]).transpose()
     }
 }
 
@@ -106,12 +105,13 @@ impl Mlp {
         Mlp { lin: widths.windows(2).map(|w| Linear::new(w[0], w[1], device)).collect(), first }
     }
 
+    /// `[output, item]` of `[input, item]`.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let active = |k: usize| k > 0 || self.first;
         self.lin
             .iter()
             .enumerate()
-            .fold(input, |x, (k, linear)| linear.forward(if active(k) { relu(x) } else { x }))
+            .fold(input, |x, (k, linear)| linear.columns(if active(k) { relu(x) } else { x }))
     }
 }
 
@@ -125,8 +125,14 @@ impl Linear {
         self.weight.dims()[1]
     }
 
+    /// `[item, output]` of `[item, input]`.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        affine(input, self.weight.val(), self.bias.val())
+        input.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze::<2>()
+    }
+
+    /// `[output, item]` of `[input, item]`.
+    pub(crate) fn columns(&self, input: Tensor<2>) -> Tensor<2> {
+        self.weight.val().matmul(input) + self.bias.val().unsqueeze_dim(1)
     }
 }
 
@@ -140,27 +146,16 @@ impl Gru {
         }
     }
 
-    /// Hidden state after each step, `[step, pixel, hidden]`; `input` is `[step * pixel, input]`, step-major.
-    ///
-    /// Gates r, z, n in PyTorch's convention: n = tanh(Wx + b + r·(Uh + b')), h' = (1 - z)·n + z·h.
-    pub(crate) fn forward(&self, input: Tensor<2>, mut state: Tensor<2>, steps: usize) -> Tensor<3> {
-        let [pixels, hidden] = state.dims();
-        // The input's share of all gates, for all steps, in one product.
-        let from_input = affine(input, self.weight_ih_l0.val(), self.bias_ih_l0.val());
-        let recurrent = self.weight_hh_l0.val().transpose();
-        let bias = self.bias_hh_l0.val().unsqueeze::<2>();
-        let mut states = Vec::with_capacity(steps);
-        for t in 0..steps {
-            let x = from_input.clone().narrow(0, t * pixels, pixels);
-            let h = state.clone().matmul(recurrent.clone()) + bias.clone();
-            let gates = sigmoid(x.clone().narrow(1, 0, 2 * hidden) + h.clone().narrow(1, 0, 2 * hidden));
-            let (r, z) = (gates.clone().narrow(1, 0, hidden), gates.narrow(1, hidden, hidden));
-            let n = tanh(x.narrow(1, 2 * hidden, hidden) + r * h.narrow(1, 2 * hidden, hidden));
-            // (1 - z)·n + z·h, with one multiplication less.
-            state = n.clone() + z * (state - n);
-            states.push(state.clone());
-        }
-        Tensor::stack(states, 0)
+    /// States after each step, `[hidden, step * pixel]`, from inputs `[input, step * pixel]`, the pixels of a step side
+    /// by side, and a state `[hidden, pixel]`.
+    pub(crate) fn forward(&self, input: Tensor<2>, state: Tensor<2>, steps: usize) -> Tensor<2> {
+        let parameters = GruParameters {
+            input: self.weight_ih_l0.val(),
+            hidden: self.weight_hh_l0.val(),
+            input_bias: self.bias_ih_l0.val(),
+            hidden_bias: self.bias_hh_l0.val(),
+        };
+        kernel::gru(input, state, parameters, steps)
     }
 }
 
@@ -255,10 +250,6 @@ pub(crate) fn one_series(config: &ModelConfig) -> Vec<(&'static str, String)> {
     found
 }
 
-fn affine(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    input.matmul(weight.transpose()) + bias.unsqueeze::<2>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,12 +262,13 @@ mod tests {
         let golden = testing::golden("rnn_gru");
         let device = backend::training_device();
         let gru = weights::load(Gru::new(5, 4, &device), &golden.weights(), &device).unwrap();
-        // The vectors are [pixel, step, …]; ours are step-major.
+        // The vectors are [pixel, step, …], of three pixels and six steps.
         let x = weights::from_array::<3>(&golden.input("x"), &device).require_grad();
         let h = weights::from_array::<3>(&golden.input("h0"), &device).require_grad();
-        let input = x.clone().swap_dims(0, 1).reshape([18, 5]);
-        let states = gru.forward(input, h.clone().squeeze_dim(0), 6);
-        let y = states.swap_dims(0, 1);
+        let input = x.clone().permute([2, 1, 0]).reshape([5, 18]);
+        let state: Tensor<2> = h.clone().squeeze_dim(0);
+        let states: Tensor<3> = gru.forward(input, state.transpose(), 6).reshape([4, 6, 3]);
+        let y = states.permute([2, 1, 0]);
         testing::close(&weights::to_array(y.clone()), &golden.output("y"), 2e-6);
 
         let gradients = y.powi_scalar(2).sum().backward();
@@ -334,6 +326,56 @@ mod tests {
         for (name, expected) in &golden.strip("w_after3.").0 {
             testing::close(&weights.0[name], expected, 2e-6);
         }
+    }
+
+    #[test]
+    fn blocks_of_pixels_add_up_on_any_threads_and_nan_goes_through() {
+        let shape = RnnShape {
+            context_steps: 2,
+            statics: 1,
+            drivers: 3,
+            hidden: 5,
+            update: 4,
+            state_hidden: 6,
+            update_hidden: 4,
+            quirks: true,
+        };
+        let net = PixelRnn::new(&shape, &backend::device());
+        let weights = net.start(3);
+        let examples = |pixels: usize, from: usize| {
+            let cut = |all: ArrayD<f32>| {
+                all.slice_axis(ndarray::Axis(0), ndarray::Slice::from(from..from + pixels)).to_owned()
+            };
+            Examples {
+                inputs: vec![
+                    cut(testing::numbers(&[600, 2], 1)),
+                    cut(testing::numbers(&[600, 1], 2)),
+                    cut(testing::numbers(&[600, 4, 3], 3)),
+                ],
+                target: cut(testing::numbers(&[600, 4], 4)),
+                valid: ArrayD::ones(ndarray::IxDyn(&[pixels, 4])),
+                ..Examples::default()
+            }
+        };
+        let of = |threads, examples: &Examples| {
+            testing::on_threads(threads, &net, &weights, examples, Loss::MaskedMse)
+        };
+        let mut whole = examples(600, 0);
+        let (one, two) = (of(1, &whole), of(2, &whole));
+        assert_eq!(one.loss.to_bits(), two.loss.to_bits());
+        assert_eq!(one.gradient, two.gradient);
+
+        // A gradient is a sum divided by the count of values and 1.
+        let mut sum = weights.zeros_like();
+        for from in (0..600).step_by(100) {
+            let mut part = of(1, &examples(100, from)).gradient;
+            part.scale(401.0 / 2401.0);
+            sum.add(&part);
+        }
+        testing::close_gradients(&one.gradient, &sum);
+
+        whole.inputs[2][[599, 3, 1]] = f32::NAN;
+        assert!(of(2, &whole).loss.is_nan());
     }
 
     #[test]
