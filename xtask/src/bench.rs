@@ -25,7 +25,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "level1", "level2", "sampler", "scores", "softdtw", "train", "zarr"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "faults", "level1", "level2", "sampler", "scores", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -57,7 +57,7 @@ enum First {
 const FAULTS: &str = "503=0.05,429=0.02,truncate=0.01,stall=0.01,corrupt=0.01,page2_500=1,stall_s=30,token_s=60,\
                       gone=S2A_35KMQ_20210126_0_L2A/red.tif";
 
-const DUELS: [Duel; 9] = [
+const DUELS: [Duel; 10] = [
     Duel {
         name: "cog",
         package: "x2-downloader",
@@ -65,6 +65,7 @@ const DUELS: [Duel; 9] = [
         good_earth: false,
         first: First::Ours,
     },
+    Duel { name: "csp", package: "csp", earth: None, good_earth: false, first: First::Ours },
     Duel {
         name: "faults",
         package: "x2-downloader",
