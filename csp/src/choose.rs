@@ -15,6 +15,8 @@ pub struct Sweep {
     pub k_range: [usize; 2],
     /// Starts per K; the one with the lowest mean distance counts.
     pub restarts: usize,
+    /// Series that starts are tried with; the best start goes on with all. 0 = all.
+    pub start_samples: usize,
     /// DTW below which two centroids are similar.
     pub lambda: f64,
     /// Reading of equation 7 that chooses.
@@ -90,7 +92,12 @@ pub fn choose_clusters(
     for k in least.min(most)..=most {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(k as u64);
-        let options = KMeans { restarts: sweep.restarts, band: sweep.band, ..KMeans::new(k, metric) };
+        let options = KMeans {
+            restarts: sweep.restarts,
+            start_samples: if sweep.start_samples == 0 { samples } else { sweep.start_samples },
+            band: sweep.band,
+            ..KMeans::new(k, metric)
+        };
         let fitted = options.fit(x, &mut rng);
         let found = match fitted {
             Err(SeriesError::TooFewSeries { distinct, .. }) => {
@@ -151,6 +158,7 @@ mod tests {
         Sweep {
             k_range: [2, 6],
             restarts: 3,
+            start_samples: 0,
             lambda: 0.4,
             reading: GoodnessReading::default(),
             intra: IntraReading::default(),

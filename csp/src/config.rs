@@ -31,6 +31,8 @@ pub struct Config {
     pub k_range: [usize; 2],
     /// Starts of k-means per K.
     pub restarts: usize,
+    /// Samples that starts are tried with; the best start goes on with all. 0 = all.
+    pub start_samples: usize,
     /// DTW below which two centroids count as similar.
     pub lambda: f64,
     /// Reading of equation 7 that chooses K.
@@ -79,6 +81,7 @@ impl Default for Config {
             gamma: Gamma::Value(1.0),
             k_range: [2, 15],
             restarts: 3,
+            start_samples: 2048,
             lambda: 0.4,
             goodness_reading: GoodnessReading::default(),
             goodness_intra: IntraReading::default(),

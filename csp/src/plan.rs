@@ -167,6 +167,7 @@ impl Plan {
             sweep: Sweep {
                 k_range: config.k_range,
                 restarts: config.restarts,
+                start_samples: config.start_samples,
                 lambda: config.lambda,
                 reading: config.goodness_reading,
                 intra: config.goodness_intra,

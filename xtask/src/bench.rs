@@ -26,7 +26,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "faults", "infer", "level1", "level2", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "faults", "infer", "level1", "level2", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -66,6 +66,7 @@ const DUELS: [Duel; 10] = [
         good_earth: false,
         first: First::Ours,
     },
+    Duel { name: "csp", package: "csp", earth: None, good_earth: false, first: First::Ours },
     Duel {
         name: "faults",
         package: "x2-downloader",

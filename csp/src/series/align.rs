@@ -1,4 +1,4 @@
-//! The alignment recursion over eight pairs of series at once: value, and value with gradient.
+//! The alignment recursion over sixteen pairs of series at once: value, and value with gradient.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::lanes::{LANES, Lanes};
 use super::simd::Kernel;
 use super::weight::{Soft, Weight};
 
-/// Eight series of one length side by side: `points[t * dims + d]` holds coordinate `d` at time `t` of each.
+/// Sixteen series of one length side by side: `points[t * dims + d]` holds coordinate `d` at time `t` of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {
     pub(super) points: Vec<Lanes>,
@@ -14,7 +14,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Packs up to eight series, each `[time * dims]` in C order; missing lanes repeat the first series.
+    /// Packs up to sixteen series, each `[time * dims]` in C order; missing lanes repeat the first series.
     pub(super) fn pack<'a>(&mut self, dims: usize, series: impl ExactSizeIterator<Item = &'a [f64]> + Clone) {
         self.dims = dims;
         self.points.clear();
@@ -119,7 +119,7 @@ pub(super) struct Gradient<'a, W> {
     pub(super) work: &'a mut GradientWork<W>,
 }
 
-/// Working memory of [`Gradient`], and its two results.
+/// Working memory of [`Gradient`], and its results.
 pub(super) struct GradientWork<W> {
     /// Weights of all alignments of the first i points of `a` with the first j of `b`, `[n + 1, m + 1]`.
     forward: Vec<W>,
@@ -129,13 +129,22 @@ pub(super) struct GradientWork<W> {
     below: Vec<W>,
     /// `Σⱼ E[i,j] · 2 (a[i] − b[j])`, `[n * dims]`.
     pub(super) gradient: Vec<Lanes>,
+    /// `Σⱼ E[i,j]`: how often each point of `a` is matched, `[n]`.
+    pub(super) matches: Vec<Lanes>,
     /// Expected alignment matrix E, `[n, m]`, filled where asked for.
     pub(super) usage: Option<Vec<Lanes>>,
 }
 
 impl<W> Default for GradientWork<W> {
     fn default() -> Self {
-        Self { forward: Vec::new(), cell: Vec::new(), below: Vec::new(), gradient: Vec::new(), usage: None }
+        Self {
+            forward: Vec::new(),
+            cell: Vec::new(),
+            below: Vec::new(),
+            gradient: Vec::new(),
+            matches: Vec::new(),
+            usage: None,
+        }
     }
 }
 
@@ -154,7 +163,7 @@ impl<W: Soft> Gradient<'_, W> {
     fn go(self, dims: usize) -> W {
         let (n, m, scale) = (self.a.len(), self.b.len(), Lanes::splat(self.scale));
         let (a, b) = (&self.a.points[..n * dims], &self.b.points[..m * dims]);
-        let GradientWork { forward, cell, below, gradient, usage } = self.work;
+        let GradientWork { forward, cell, below, gradient, matches, usage } = self.work;
         let width = m + 1;
         forward.clear();
         forward.resize((n + 1) * width, W::NONE);
@@ -180,6 +189,8 @@ impl<W: Soft> Gradient<'_, W> {
         below.resize(width, W::NONE);
         gradient.clear();
         gradient.resize(n * dims, Lanes::splat(0.0));
+        matches.clear();
+        matches.resize(n, Lanes::splat(0.0));
         if let Some(usage) = usage.as_mut() {
             usage.clear();
             usage.resize(n * m, Lanes::splat(0.0));
@@ -195,6 +206,7 @@ impl<W: Soft> Gradient<'_, W> {
                 let down = below[j];
                 let rest = if i + 1 == n && j + 1 == m { start } else { diagonal.join(down, right) };
                 let used = row[j + 1].chain(rest).share();
+                matches[i] = matches[i].add(used);
                 for d in 0..dims {
                     let gap = a[i * dims + d].sub(b[j * dims + d]);
                     gradient[i * dims + d] = used.fma(gap.add(gap), gradient[i * dims + d]);

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use super::SeriesError;
 use super::align::{Block, Gradient, GradientWork};
 use super::dba::mean_at_equal_times;
-use super::lbfgs::{Options, minimise};
+use super::lanes::Lanes;
+use super::lbfgs::{Options, Value, minimise};
 use super::set::{Set, span};
 use super::simd::dispatch;
 use super::weight::{Narrow, Soft, Wide};
@@ -112,39 +113,46 @@ pub(super) fn of_members(
     Barycentre { series, objective: minimum.value, iterations: minimum.iterations }
 }
 
-/// Mean soft-DTW (or divergence, but for what the centre does not change) from `centre` to the series in `blocks`, and
-/// its gradient by the centre's points.
+/// Mean soft-DTW (or divergence, but for what the centre does not change) from `centre` to the series in `blocks`, its
+/// gradient by the centre's points, and their curvature while alignments stay as they are. A step by this curvature
+/// alone averages along the expected alignments, as DBA does along the best one, and never climbs.
 fn mean_value_and_gradient<W: Soft + Send>(
     blocks: &[(Block, usize)],
     members: usize,
     centre: &[f64],
     dims: usize,
     &Smooth { gamma, band, debiased }: &Smooth,
-) -> (f64, Vec<f64>) {
+) -> Value {
     let mut left = Block::default();
     left.pack(dims, std::iter::once(centre));
     let left = &left;
-    let one = |work: &mut GradientWork<W>, block: &Block, used: usize| -> (f64, Vec<f64>) {
+    let one = |work: &mut GradientWork<W>, block: &Block, used: usize| -> Value {
         let total = dispatch(Gradient { a: left, b: block, scale: 1.0 / gamma, band, work }).ln();
-        let value = total.0[..used].iter().map(|ln| -gamma * ln).sum();
-        (value, work.gradient.iter().map(|g| g.0[..used].iter().sum()).collect())
+        let sums = |lanes: &[Lanes]| lanes.iter().map(|all| all.0[..used].iter().sum()).collect::<Vec<f64>>();
+        Value {
+            value: total.0[..used].iter().map(|ln| -gamma * ln).sum(),
+            gradient: sums(&work.gradient),
+            curvature: sums(&work.matches),
+        }
     };
-    let parts: Vec<(f64, Vec<f64>)> = blocks
+    let parts: Vec<Value> = blocks
         .par_iter()
         .map_init(GradientWork::<W>::default, |work, (block, used)| one(work, block, *used))
         .collect();
     let share = 1.0 / members as f64;
-    let mut value = 0.0;
-    let mut gradient = vec![0.0; centre.len()];
-    let mut add = |(part, slope): (f64, Vec<f64>), factor: f64| {
-        value += factor * part;
-        gradient.iter_mut().zip(slope).for_each(|(sum, g)| *sum += factor * g);
-    };
-    parts.into_iter().for_each(|part| add(part, share));
+    let mut mean =
+        Value { value: 0.0, gradient: vec![0.0; centre.len()], curvature: vec![0.0; centre.len()] };
+    for part in &parts {
+        mean.value += share * part.value;
+        mean.gradient.iter_mut().zip(&part.gradient).for_each(|(sum, g)| *sum += share * g);
+        let of_points = mean.curvature.chunks_mut(dims).zip(&part.curvature);
+        of_points.for_each(|(sums, matches)| sums.iter_mut().for_each(|sum| *sum += 2.0 * share * matches));
+    }
     if debiased {
         // The centre stands on both sides of its own soft-DTW, so half of that has the gradient by one side.
-        let (own, slope) = one(&mut GradientWork::default(), left, 1);
-        add((0.5 * own, slope), -1.0);
+        let own = one(&mut GradientWork::default(), left, 1);
+        mean.value -= 0.5 * own.value;
+        mean.gradient.iter_mut().zip(&own.gradient).for_each(|(sum, g)| *sum -= g);
     }
-    (value, gradient)
+    mean
 }

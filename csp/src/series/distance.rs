@@ -215,7 +215,7 @@ fn soft_block<W: Soft>(
     dispatch(Total { a, b, scale: 1.0 / gamma, band, row }).ln().0.map(|ln| -gamma * ln)
 }
 
-/// Runs `pair` for blocks of up to eight series of `a` against each series of `b`.
+/// Runs `pair` for blocks of up to sixteen series of `a` against each series of `b`.
 fn matrix<W: Send>(
     a: &Set,
     b: &Set,

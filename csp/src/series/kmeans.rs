@@ -4,6 +4,10 @@
 //! may be negative: seeding draws by the soft-DTW *divergence*, which is not; the best restart is the one with
 //! the lowest mean soft-DTW, not the lowest mean square; and a cluster that runs empty takes over the worst
 //! placed series, which is counted and reported, instead of ending in an infinite inertia.
+//!
+//! Barycentres cost the most. While clusters still change, a few steps towards each are enough, as in generalised
+//! expectation maximisation; a centre whose members stay is not touched again; and starts of large sets are tried on a
+//! part of the series.
 
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::Rng;
@@ -43,6 +47,11 @@ impl Metric {
             _ => Ok(()),
         }
     }
+
+    /// Whether centres are searched for in steps.
+    fn is_soft(self) -> bool {
+        matches!(self, Self::SoftDtw { .. } | Self::Divergence { .. })
+    }
 }
 
 /// What k-means shall do.
@@ -60,6 +69,11 @@ pub struct KMeans {
     pub tolerance: f64,
     /// Starts, of which the best is kept (default 1).
     pub restarts: usize,
+    /// Series that starts are tried with at most, drawn evenly; the best start goes on with all (default 2048; after
+    /// Bradley and Fayyad, "Refining initial points for k-means clustering", ICML 1998).
+    pub start_samples: usize,
+    /// Steps of a soft barycentre while clusters still change; once they do not, `barycentre` holds (default 2).
+    pub quick_steps: usize,
     /// When each barycentre is good enough.
     pub barycentre: BarycentreOptions,
 }
@@ -74,6 +88,8 @@ impl KMeans {
             max_iterations: 50,
             tolerance: 1e-6,
             restarts: 1,
+            start_samples: 2048,
+            quick_steps: 2,
             barycentre: BarycentreOptions::default(),
         }
     }
@@ -84,21 +100,38 @@ impl KMeans {
     /// Empty or infinite series, a gamma that is not positive, or more clusters than different series.
     pub fn fit(&self, x: ArrayView3<'_, f64>, rng: &mut impl Rng) -> Result<Clustering, SeriesError> {
         let set = self.checked(x)?;
+        let part = self.part(&set, rng);
+        let tried = part.as_ref().unwrap_or(&set);
         let mut best: Option<Clustering> = None;
         for _ in 0..self.restarts.max(1) {
-            let seeds = self.plus_plus(&set, rng);
+            let seeds = self.plus_plus(tried, rng);
             let mut centres = Array3::zeros((seeds.len(), set.time, set.dims));
             for (mut centre, seed) in centres.outer_iter_mut().zip(seeds) {
-                let mut points = set.with_gaps(seed).to_vec();
+                let mut points = tried.with_gaps(seed).to_vec();
                 fill_gaps(&mut points, set.dims);
                 centre.iter_mut().zip(points).for_each(|(target, value)| *target = value);
             }
-            let found = self.rounds(&set, centres)?;
+            let found = self.rounds(tried, centres, Precision::Quick)?;
             if best.as_ref().is_none_or(|b| found.objective < b.objective) {
                 best = Some(found);
             }
         }
-        best.ok_or(SeriesError::Empty)
+        let best = best.ok_or(SeriesError::Empty)?;
+        let last = self.rounds(&set, best.centres, Precision::QuickThenFull)?;
+        let (iterations, reseeded) = (best.iterations + last.iterations, best.reseeded + last.reseeded);
+        Ok(Clustering { iterations, reseeded, ..last })
+    }
+
+    /// The series that starts are tried with: some of a set that is too large for all, if these are still different
+    /// enough.
+    fn part(&self, set: &Set, rng: &mut impl Rng) -> Option<Set> {
+        if set.samples <= self.start_samples {
+            return None;
+        }
+        let mut chosen = rand::seq::index::sample(rng, set.samples, self.start_samples).into_vec();
+        chosen.sort_unstable();
+        let part = set.select(&chosen);
+        (distinct(&part, self.clusters) >= self.clusters).then_some(part)
     }
 
     /// As [`fit`](Self::fit), from the given centres `[cluster, time, dim]`.
@@ -114,7 +147,7 @@ impl KMeans {
         if centres.dim().2 != set.dims {
             return Err(SeriesError::Dims { left: set.dims, right: centres.dim().2 });
         }
-        self.rounds(&set, centres.to_owned())
+        self.rounds(&set, centres.to_owned(), Precision::QuickThenFull)
     }
 
     fn checked(&self, x: ArrayView3<'_, f64>) -> Result<Set, SeriesError> {
@@ -128,21 +161,42 @@ impl KMeans {
     }
 
     /// Lloyd's rounds from the given centres.
-    fn rounds(&self, set: &Set, mut centres: Array3<f64>) -> Result<Clustering, SeriesError> {
+    fn rounds(
+        &self,
+        set: &Set,
+        mut centres: Array3<f64>,
+        precision: Precision,
+    ) -> Result<Clustering, SeriesError> {
         let clusters = centres.len_of(Axis(0));
-        let (mut reseeded, mut iterations, mut converged) = (0, 0, false);
+        let (mut reseeded, mut iterations) = (0, 0);
         let mut previous: Option<(Vec<usize>, f64)> = None;
-        let (labels, distances) = loop {
-            let (mut labels, distances) = nearest(set, &centres, self.metric, self.band)?;
+        let mut table = distances(set, &Set::new(centres.view())?, self.metric, self.band);
+        let mut full = !self.metric.is_soft();
+        // The members for which each centre is in the middle.
+        let mut middle_of: Vec<Vec<usize>> = vec![Vec::new(); clusters];
+        let (labels, distances, converged) = loop {
+            let (mut labels, distances) = nearest(&table);
             reseeded += fill_empty(&mut labels, &distances, clusters);
             let objective = mean(&distances);
-            if let Some((old_labels, old_objective)) = &previous {
-                converged = *old_labels == labels || (old_objective - objective).abs() < self.tolerance;
-            }
+            let settled = previous.is_some_and(|(old_labels, old_objective)| {
+                old_labels == labels || (old_objective - objective).abs() < self.tolerance
+            });
+            let converged = settled && (full || precision == Precision::Quick);
             if converged || iterations == self.max_iterations {
-                break (labels, distances);
+                break (labels, distances, converged);
             }
-            self.update(set, &labels, &mut centres);
+            full |= settled;
+            let members = members_of(&labels, clusters);
+            let moved: Vec<usize> = (0..clusters).filter(|k| middle_of[*k] != members[*k]).collect();
+            self.update(set, &members, &moved, full, &mut centres);
+            let columns = Set::new(centres.select(Axis(0), &moved).view())
+                .map(|centres| self::distances(set, &centres, self.metric, self.band))?;
+            for (k, column) in moved.iter().zip(columns.axis_iter(Axis(1))) {
+                table.column_mut(*k).assign(&column);
+            }
+            if full {
+                middle_of = members;
+            }
             previous = Some((labels, objective));
             iterations += 1;
         };
@@ -157,18 +211,25 @@ impl KMeans {
         })
     }
 
-    /// Moves each centre to the middle of its members.
-    fn update(&self, set: &Set, labels: &[usize], centres: &mut Array3<f64>) {
-        let members = members_of(labels, centres.len_of(Axis(0)));
-        let moved: Vec<Vec<f64>> = members
+    /// Moves some of the centres to the middle of their members, or some steps towards it.
+    fn update(
+        &self,
+        set: &Set,
+        members: &[Vec<usize>],
+        wanted: &[usize],
+        full: bool,
+        centres: &mut Array3<f64>,
+    ) {
+        let all = self.barycentre;
+        let options = if full { all } else { BarycentreOptions { max_iterations: self.quick_steps, ..all } };
+        let moved: Vec<Vec<f64>> = wanted
             .par_iter()
-            .enumerate()
-            .map(|(k, members)| {
-                let start = centres.index_axis(Axis(0), k).iter().copied().collect();
+            .map(|k| {
+                let members = &members[*k];
+                let start = centres.index_axis(Axis(0), *k).iter().copied().collect();
                 let smooth = |gamma, debiased| Smooth { gamma, band: self.band, debiased };
-                let soft = |start, smooth| {
-                    barycentre::of_members(set, members, start, &smooth, self.barycentre).series
-                };
+                let soft =
+                    |start, smooth| barycentre::of_members(set, members, start, &smooth, options).series;
                 match self.metric {
                     Metric::Euclidean => return mean_at_equal_times(set, members),
                     Metric::Dtw => dba::of_members(set, members, start, self.band).series,
@@ -180,10 +241,20 @@ impl KMeans {
                 .collect()
             })
             .collect();
-        for (mut centre, values) in centres.outer_iter_mut().zip(moved) {
+        for (k, values) in wanted.iter().zip(moved) {
+            let mut centre = centres.index_axis_mut(Axis(0), *k);
             centre.iter_mut().zip(values).for_each(|(target, value)| *target = value);
         }
     }
+}
+
+/// How carefully soft barycentres are searched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    /// A few steps a round.
+    Quick,
+    /// A few steps a round until clusters settle, then all that are needed until they settle again.
+    QuickThenFull,
 }
 
 impl KMeans {
@@ -266,25 +337,17 @@ pub fn assign(
         return Err(SeriesError::Dims { left: set.dims, right: centres.dim().2 });
     }
     metric.check()?;
-    Ok(nearest(&set, &centres.to_owned(), metric, None)?.0)
+    Ok(nearest(&distances(&set, &Set::new(centres)?, metric, None)).0)
 }
 
-/// Nearest centre of each series, and how far it is.
-fn nearest(
-    set: &Set,
-    centres: &Array3<f64>,
-    metric: Metric,
-    band: Option<usize>,
-) -> Result<(Vec<usize>, Vec<f64>), SeriesError> {
-    let table = distances(set, &Set::new(centres.view())?, metric, band);
-    Ok(table
-        .outer_iter()
-        .map(|row| {
-            row.iter()
-                .enumerate()
-                .fold((0, f64::INFINITY), |best, (k, d)| if *d < best.1 { (k, *d) } else { best })
-        })
-        .unzip())
+/// Nearest centre of each series, and how far it is, from distances `[sample, cluster]`.
+fn nearest(table: &Array2<f64>) -> (Vec<usize>, Vec<f64>) {
+    let of_row = |row: ndarray::ArrayView1<'_, f64>| {
+        row.iter()
+            .enumerate()
+            .fold((0, f64::INFINITY), |best, (k, d)| if *d < best.1 { (k, *d) } else { best })
+    };
+    table.outer_iter().map(of_row).unzip()
 }
 
 fn distances(set: &Set, centres: &Set, metric: Metric, band: Option<usize>) -> Array2<f64> {

@@ -1,11 +1,12 @@
-//! Eight numbers at a time: the arithmetic of the batched kernels.
+//! Sixteen numbers at a time: the arithmetic of the batched kernels.
 //!
-//! Everything is a plain loop over an array of eight, forced inline, so that LLVM turns it into AVX-512, AVX2
-//! or NEON instructions inside [`dispatch`](super::simd::dispatch). Fused multiply-add is always written out,
-//! which makes the results the same bits whatever the instruction set.
+//! Everything is a plain loop over an array of sixteen, forced inline, so that LLVM turns it into AVX-512, AVX2
+//! or NEON instructions inside [`dispatch`](super::simd::dispatch): two or more vectors side by side, because each step of
+//! an alignment waits for the one before. Fused multiply-add is always written out, which makes the results the same
+//! bits whatever the instruction set.
 
 /// Pairs that one kernel call handles side by side.
-pub(super) const LANES: usize = 8;
+pub(super) const LANES: usize = 16;
 
 /// One number for each of [`LANES`] pairs.
 #[derive(Clone, Copy, Debug)]

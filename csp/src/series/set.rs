@@ -88,7 +88,7 @@ impl Set {
         Self { values, starts, gappy, samples: samples.len(), ..*self }
     }
 
-    /// Some series in groups of up to eight of one length, which a kernel takes side by side.
+    /// Some series in groups of up to sixteen of one length, which a kernel takes side by side.
     pub(super) fn blocks(&self, members: &[usize]) -> Vec<Vec<usize>> {
         let mut of_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         members.iter().for_each(|i| of_length.entry(self.series(*i).len()).or_default().push(*i));

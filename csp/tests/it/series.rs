@@ -226,6 +226,33 @@ fn clusters_of_known_shapes_are_found_and_threads_do_not_matter() {
     }
 }
 
+/// Overlapping levels and phases, where every start ends elsewhere: few steps a round and starts on a part of the series
+/// lose nothing that matters, as a share of what clustering gains over one cluster.
+#[test]
+fn shortcuts_cost_next_to_nothing() {
+    let x = Array3::from_shape_fn((600, 20, 1), |(i, t, _)| {
+        let (level, phase) = (((i * 37) % 101) as f64 / 101.0, ((i * 53) % 89) as f64 / 14.0);
+        level + 0.2 * (t as f64 * 0.3 + phase).sin() + 0.02 * (((i * 31 + t * 17) % 23) as f64 / 11.0 - 1.0)
+    });
+    for gamma in [1.0, 0.01] {
+        let fit = |clusters, quick_steps, start_samples| {
+            let options = KMeans {
+                restarts: 3,
+                quick_steps,
+                start_samples,
+                ..KMeans::new(clusters, Metric::SoftDtw { gamma })
+            };
+            options.fit(x.view(), &mut ChaCha8Rng::seed_from_u64(5)).unwrap().objective
+        };
+        let (one, thorough) = (fit(1, 100, 600), fit(6, 100, 600));
+        for (quick_steps, start_samples) in [(2, 600), (100, 200), (2, 200)] {
+            let quick = fit(6, quick_steps, start_samples);
+            let lost = (quick - thorough) / (one - thorough);
+            assert!(lost < 0.02, "gamma {gamma}, {quick_steps} steps, {start_samples} series: {lost}");
+        }
+    }
+}
+
 #[test]
 fn empty_clusters_are_reseeded_and_counted() {
     let x = Array3::from_shape_fn((6, 5, 1), |(i, _, _)| i as f64);
