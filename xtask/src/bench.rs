@@ -58,7 +58,7 @@ enum First {
 const FAULTS: &str = "503=0.05,429=0.02,truncate=0.01,stall=0.01,corrupt=0.01,page2_500=1,stall_s=30,token_s=60,\
                       gone=S2A_35KMQ_20210126_0_L2A/red.tif";
 
-const DUELS: [Duel; 10] = [
+const DUELS: [Duel; 11] = [
     Duel {
         name: "cog",
         package: "x2-downloader",
