@@ -270,6 +270,42 @@ fn wrong_requests_are_refused_with_all_their_problems() {
     assert!(none.contains("0 of 12 samples are usable"), "{none}");
 }
 
+/// One sample, fewer samples than the least K, and more clusters wanted than samples allow.
+#[test]
+fn few_samples_are_refused_or_told() {
+    let run = |samples: usize, k_range: [usize; 2]| {
+        let dir = tiny(samples);
+        let wanted = Config { k_range, ..config() };
+        (run_predictor(&project(dir.path()), &wanted, &toy(), &Ctx::quiet(2)), dir)
+    };
+    for (samples, least) in [(1, 2), (3, 5)] {
+        let failure = run(samples, [least, 9]).0.unwrap_err();
+        let expected =
+            format!("train: {samples} of {samples} samples are usable, at least {least} are needed");
+        assert_eq!(failure.to_string(), expected);
+        assert!(failure.hint_text().unwrap().contains("make more Level-2 samples"));
+    }
+    let (finish, dir) = run(6, [5, 9]);
+    assert_eq!(finish.unwrap().code(), 0);
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("6 samples are too few for more than 5 clusters; 9 were asked for"));
+    // Temperature is the same in all samples.
+    assert!(page.contains("only 1 different series"));
+}
+
+/// Temperatures of the tiny project lie between 9 and 31 °C; shifts by −10 to 20 °C leave 5 to 35 °C.
+#[test]
+fn shifts_that_leave_the_valid_range_are_told() {
+    let dir = tiny(12);
+    let warm = VariableConfig { valid: Some([5.0, 35.0]), ..VariableConfig::default() };
+    let only_warm = Config { variables: BTreeMap::from([("temperature".into(), warm)]), ..config() };
+    run_predictor(&project(dir.path()), &only_warm, &toy(), &Ctx::quiet(2)).unwrap();
+    let remarks = manifest(dir.path())["notes"]["remarks"].as_array().unwrap().clone();
+    let text =
+        remarks.iter().filter_map(|remark| remark.as_str()).find(|text| text.contains("leave 5 to 35"));
+    assert!(text.is_some_and(|text| text.contains("`clip` would keep them")), "{remarks:?}");
+}
+
 /// Three machines with a copy of the data each: their forecasts brought together are all that the last run needs.
 #[test]
 fn shards_come_together_to_the_bytes_of_one_machine() {
