@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minicube::SCHEMA_VERSION;
-use ndarray::{Array3, Array4, Array5, Axis, Slice, s};
+use ndarray::{Array3, Array4, Array5, ArrayD, Axis, Slice, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::model::{Architecture, Layout};
 use crate::prepare::{self, Pixel, Preparation};
 
 /// Pixels that a network of single pixels forecasts at once.
-const PIXELS_AT_ONCE: usize = 4096;
+pub(crate) const PIXELS_AT_ONCE: usize = 4096;
 
 /// `model.json`: enough to rebuild the network and to feed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ pub struct ModelFile {
 
 /// A model that forecasts from un-normalised Level-2 batches.
 pub struct Forecaster {
-    file: ModelFile,
-    network: Box<dyn Network>,
+    pub(crate) file: ModelFile,
+    pub(crate) network: Box<dyn Network>,
 }
 
 impl Forecaster {
@@ -117,7 +117,7 @@ impl Forecaster {
     }
 
     /// `[step, y, x]` of one sample.
-    fn pixels(&self, one: &Batch) -> Array3<f32> {
+    pub(crate) fn pixels(&self, one: &Batch) -> Array3<f32> {
         let (spec, prep) = (&self.file.data, &self.file.preparation);
         let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
         let all: Vec<Pixel> = (0..rows * cols).map(|p| (0, p / cols, p % cols)).collect();
@@ -137,14 +137,20 @@ impl Forecaster {
         let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
         let inputs = prepare::frame_inputs(one, spec, prep);
         let values = weights::to_array(self.network.predict(&inputs, &backend::device()));
-        let mut values = values.iter().map(|v| v * prep.dynamic_scale);
+        self.in_frames(&values, rows, cols)
+    }
+
+    /// The answer `[1, value]` of a network of frames as `[step, channel, y, x]` in the units of Level 2.
+    pub(crate) fn in_frames(&self, values: &ArrayD<f32>, rows: usize, cols: usize) -> Array4<f32> {
+        let (spec, scale) = (&self.file.data, self.file.preparation.dynamic_scale);
+        let mut values = values.iter().map(|v| v * scale);
         // A network answers in this order, with as many values.
         Array4::from_shape_simple_fn((spec.target_steps, spec.dynamic.len(), rows, cols), || {
             values.next().unwrap_or(f32::NAN)
         })
     }
 
-    fn check(&self, batch: &Batch) -> Result<(), Error> {
+    pub(crate) fn check(&self, batch: &Batch) -> Result<(), Error> {
         let spec = &self.file.data;
         let (n, steps, channels, rows, cols) = batch.dynamic.dim();
         let checks = [
@@ -189,7 +195,7 @@ impl ModelFile {
     }
 }
 
-fn one_sample(batch: &Batch, b: usize) -> Batch {
+pub(crate) fn one_sample(batch: &Batch, b: usize) -> Batch {
     let at = Slice::from(b..b + 1);
     Batch {
         dynamic: batch.dynamic.slice_axis(Axis(0), at).to_owned(),

@@ -47,12 +47,18 @@ impl Preparation {
 
     /// Static inputs that are not classes.
     pub(crate) fn scaled_width(&self) -> usize {
-        self.statics.iter().filter(|s| matches!(s, StaticInput::Scaled(_))).count()
+        self.statics.iter().filter(|input| input.is_scaled()).count()
     }
 
     fn unit(&self, value: f32) -> f32 {
         let scaled = value / self.dynamic_scale;
         if scaled.is_finite() { scaled.clamp(0.0, 1.0) } else { 0.0 }
+    }
+
+    /// Change of what is fed per unit of the value: 0 where it is cut off or missing.
+    pub(crate) fn unit_slope(&self, value: f32) -> f64 {
+        let fed = (0.0..=1.0).contains(&(value / self.dynamic_scale));
+        if fed { 1.0 / f64::from(self.dynamic_scale) } else { 0.0 }
     }
 }
 

@@ -27,6 +27,11 @@ impl Affine {
         let scaled = (value - self.offset) / self.scale;
         if scaled.is_finite() { scaled } else { 0.0 }
     }
+
+    /// Change of the scaled value per unit; 0 for NaN.
+    pub(crate) fn slope(self, value: f32) -> f64 {
+        if ((value - self.offset) / self.scale).is_finite() { 1.0 / f64::from(self.scale) } else { 0.0 }
+    }
 }
 
 /// How one static layer enters a network.
@@ -49,6 +54,19 @@ impl StaticInput {
             StaticInput::Scaled(_) => 1,
             StaticInput::Classes(classes) => classes.len(),
             StaticInput::NotFed => 0,
+        }
+    }
+
+    /// Whether it enters as a number.
+    pub(crate) fn is_scaled(&self) -> bool {
+        matches!(self, StaticInput::Scaled(_))
+    }
+
+    /// Change of the input per unit of the pixel's value; 0 for classes, which jump.
+    pub(crate) fn slope(&self, value: f32) -> f64 {
+        match self {
+            StaticInput::Scaled(affine) => affine.slope(value),
+            StaticInput::Classes(_) | StaticInput::NotFed => 0.0,
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod checkpoint;
 pub(crate) mod fit;
 pub(crate) mod gradient;
+pub(crate) mod inputs;
 pub(crate) mod schedule;
 pub(crate) mod statistics;
 pub(crate) mod stop;

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::Error;
-use crate::harness::statistics;
+use crate::harness::{inputs, statistics};
 
 /// Named parameter arrays, in name order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -280,7 +280,7 @@ pub(crate) fn to_array<const D: usize>(tensor: Tensor<D>) -> ArrayD<f32> {
 /// A tensor on `device` with the values of `array`, whose number of axes must be `D`.
 pub(crate) fn from_array<const D: usize>(array: &ArrayD<f32>, device: &Device) -> Tensor<D> {
     let values: Vec<f32> = array.iter().copied().collect();
-    Tensor::from_data(TensorData::new(values, array.shape().to_vec()), device)
+    inputs::watched(array, Tensor::from_data(TensorData::new(values, array.shape().to_vec()), device))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Model for Contextformer {
         let statics: Tensor<5> = weights::from_array::<4>(&inputs[1], device).unsqueeze_dim(1);
         let layers = statics.dims()[2];
         let statics = statics.expand([items, steps, layers, rows, cols]);
-        let images = Tensor::cat(vec![context, statics], 2);
+        let images = Tensor::cat(vec![context.clone(), statics], 2);
         let images = pad_to(images.reshape([flat, channels + layers, rows, cols]), pvt::SIDE);
         let masked: Tensor<5> = weights::from_array(&inputs[3], device);
         let masked = pad_to(masked.reshape([flat, 1, rows, cols]), pvt::SIDE);
@@ -166,8 +166,7 @@ impl Model for Contextformer {
         let differences: Tensor<4> = differences.reshape([items * self.target_steps, channels, high, wide]);
         let differences: Tensor<5> =
             cut_to(differences, rows, cols).reshape([items, self.target_steps, channels, rows, cols]);
-        let last = last_clear(&inputs[0], &inputs[3]).into_dyn();
-        let last: Tensor<5> = weights::from_array::<4>(&last, device).unsqueeze_dim(1);
+        let last: Tensor<5> = last_clear(&context, &inputs[3]).unsqueeze_dim(1);
         (differences + last).reshape([items, self.target_steps * channels * rows * cols])
     }
 

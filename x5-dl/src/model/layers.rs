@@ -4,8 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
-use ndarray::{Array4, ArrayD, Axis};
+use ndarray::{Array3, Array5, ArrayD, Axis};
 
+use crate::harness::weights;
 use crate::model::init;
 
 /// A convolution with a square kernel whose output has the size of its input.
@@ -135,10 +136,14 @@ pub(crate) fn cut_to(frames: Tensor<4>, rows: usize, cols: usize) -> Tensor<4> {
 /// # Shapes
 /// - `context`: `[batch, context, channel, y, x]`
 /// - `masked`: `[batch, context, 1, y, x]`, 1 where the context is not observed
-pub(crate) fn last_clear(context: &ArrayD<f32>, masked: &ArrayD<f32>) -> Array4<f32> {
-    let [n, steps, channels, rows, cols] = [0, 1, 2, 3, 4].map(|axis| context.len_of(Axis(axis)));
-    Array4::from_shape_fn((n, channels, rows, cols), |(b, c, y, x)| {
-        let clear = (0..steps).rev().find(|&t| masked[[b, t, 0, y, x]] == 0.0);
-        context[[b, clear.unwrap_or(steps - 1), c, y, x]]
-    })
+pub(crate) fn last_clear(context: &Tensor<5>, masked: &ArrayD<f32>) -> Tensor<4> {
+    let [items, steps, rows, cols] = [0, 1, 3, 4].map(|axis| masked.len_of(Axis(axis)));
+    let clear = Array3::from_shape_fn((items, rows, cols), |(b, y, x)| {
+        (0..steps).rev().find(|&t| masked[[b, t, 0, y, x]] == 0.0).unwrap_or(steps - 1)
+    });
+    let chosen = Array5::from_shape_fn((items, steps, 1, rows, cols), |(b, t, _, y, x)| {
+        f32::from(u8::from(clear[[b, y, x]] == t))
+    });
+    let chosen: Tensor<5> = weights::from_array(&chosen.into_dyn(), &context.device());
+    (context.clone() * chosen).sum_dim(1).squeeze_dim(1)
 }

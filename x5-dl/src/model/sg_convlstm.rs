@@ -163,10 +163,11 @@ impl Model for SgConvLstm {
     }
 
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
-        let last = last_clear(&inputs[0], &inputs[3]).into_dyn();
+        let context = weights::from_array(&inputs[0], device);
+        let last = last_clear(&context, &inputs[3]);
         frames_to_rows(self.forecast(
-            &weights::from_array(&inputs[0], device),
-            weights::from_array(&last, device),
+            &context,
+            last,
             &weights::from_array(&inputs[1], device),
             &weights::from_array(&inputs[2], device),
             &weights::from_array(&inputs[3], device),
