@@ -7,6 +7,7 @@ use minicube::Split;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::counterfactual::Replacement;
 use crate::curve::CurveChoice;
 use crate::goodness::{GoodnessReading, IntraReading};
 use crate::transition::Transition;
@@ -21,6 +22,8 @@ pub struct Config {
     pub split: Split,
     /// Weather variables by name; empty = precipitation, pressure and temperature, as far as the model takes them.
     pub variables: BTreeMap<String, VariableConfig>,
+    /// What is explained: everything, or only some months and classes of land.
+    pub only: Only,
     /// Distance of the clustering.
     pub metric: MetricName,
     /// Steps by which alignments may shift series at most (Sakoe–Chiba band); left out: any.
@@ -64,10 +67,14 @@ pub struct Config {
     pub groups: Option<Vec<String>>,
     /// Samples of which each input is exchanged, to rank the inputs; 0 = no ranking.
     pub ranking_samples: usize,
+    /// Whose weather is replaced by which other weather, and when.
+    pub counterfactual: CounterfactualConfig,
     /// Samples of which saliency maps are made; 0 = none.
     pub map_samples: usize,
     /// Side of the patches that are occluded for the maps, pixels.
     pub patch_px: usize,
+    /// Whether the tables are written as CSV too.
+    pub csv: bool,
 }
 
 impl Default for Config {
@@ -76,6 +83,7 @@ impl Default for Config {
             model: "convlstm".into(),
             split: Split::Train,
             variables: BTreeMap::new(),
+            only: Only::default(),
             metric: MetricName::SoftDtw,
             band: None,
             gamma: Gamma::Value(1.0),
@@ -97,10 +105,43 @@ impl Default for Config {
             interaction_levels: 3,
             groups: None,
             ranking_samples: 16,
+            counterfactual: CounterfactualConfig::default(),
             map_samples: 2,
             patch_px: 8,
+            csv: false,
         }
     }
+}
+
+/// The `[explain.counterfactual]` section.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CounterfactualConfig {
+    /// Samples whose weather is replaced; 0 = none.
+    pub samples: usize,
+    /// What stands in for it.
+    pub replace: Replacement,
+    /// First step that is replaced, from 0 at the first context step; left out: the first forecast step.
+    pub start: Option<usize>,
+    /// Steps that are replaced; left out: all from `start` on.
+    pub steps: Option<usize>,
+}
+
+impl Default for CounterfactualConfig {
+    fn default() -> Self {
+        Self { samples: 4, replace: Replacement::default(), start: None, steps: None }
+    }
+}
+
+/// The `[explain.only]` section: what is explained.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Only {
+    /// Months (1 to 12) of the first forecast step; empty = all.
+    pub months: Vec<u32>,
+    /// Classes of static layers by name or code, `{ landcover = ["cropland", "30"] }`: only pixels of one of them count, in
+    /// every layer that is named, and only samples with such pixels.
+    pub classes: BTreeMap<String, Vec<String>>,
 }
 
 /// One weather variable; keys that are left out come from the defaults of the known variables.

@@ -47,6 +47,14 @@ pub enum Error {
         /// Samples needed.
         wanted: usize,
     },
+    /// A restriction leaves no sample.
+    #[error("[explain.only] {restriction}: none of {usable} usable samples is left")]
+    NothingLeft {
+        /// What was asked for.
+        restriction: String,
+        /// Samples before it.
+        usable: usize,
+    },
     /// A forecast has another shape than the model promised.
     #[error("forecast of {model}: expected shape {expected:?}, found {found:?}")]
     ForecastShape {
@@ -103,6 +111,11 @@ impl Error {
             }
             Error::TooFewSamples { .. } => {
                 "widen `valid` of the variables in [explain], or make more Level-2 samples".into()
+            }
+            Error::NothingLeft { .. } => {
+                "months are those of the first forecast step, classes those of the cropped pixels: ask for more of them, or \
+                 raise `crop_px`"
+                    .into()
             }
             Error::ForecastShape { .. } => return None,
             Error::NoForecast { .. } => {

@@ -3,35 +3,39 @@
 use std::path::Path;
 
 use minicube::run::Ctx;
-use ndarray::{Array3, Axis};
+use ndarray::{Array2, Array3, Axis};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use x5_dl::Dataset;
 
 use crate::analyse::{Global, Scene, SegmentResponse, global, segment_responses};
-use crate::bootstrap::Stratum;
+use crate::ask::{Answers, ask};
 use crate::choose::{Clusters, auto_gamma, choose_clusters};
 use crate::config::{Gamma, MetricName};
+use crate::counterfactual::Counterfactual;
 use crate::error::Error;
 use crate::group::{GroupSensitivity, Grouping, group_sensitivities, read_groupings};
 use crate::input::{Weather, read_weather};
 use crate::interaction::{Interaction, axis, interaction, surfaces};
 use crate::lag::{ImpulseResponse, impulse_response};
-use crate::perturb::{Perturbation, pairs, pulses, shifts};
+use crate::perturb::Perturbation;
 use crate::plan::Plan;
 use crate::predictor::Predictor;
-use crate::probe::{exchange_inputs, saliency_maps};
-use crate::rank::{Importance, inputs, rank_inputs};
-use crate::respond::{Job, finite_samples, respond};
+use crate::rank::{Importance, Input, rank_inputs};
+use crate::respond::{Job, finite_samples};
+use crate::restrict::Pixels;
 use crate::saliency::Saliency;
-use crate::segment::{Segment, draw_samples, segregate};
+use crate::segment::{Segment, segregate};
 use crate::series::Metric;
+use crate::strata::{by_segment, responses_for, strata_of, weighted};
 
 /// Everything that came out.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Weather series of the usable samples.
     pub weather: Weather,
+    /// Pixels of these samples that count under a restriction to classes.
+    pub pixels: Pixels,
     /// Id of each usable sample.
     pub sample_ids: Vec<String>,
     /// Clusters of each channel of `weather`.
@@ -64,6 +68,10 @@ pub struct Explanation {
     pub ranking: Vec<Importance>,
     /// Samples behind the ranking.
     pub ranked_samples: usize,
+    /// Samples with other weather.
+    pub counterfactuals: Vec<Counterfactual>,
+    /// Samples for which there is no such weather.
+    pub without_other: usize,
     /// Saliency maps of some samples, which are positions in the weather.
     pub maps: Vec<(usize, Saliency)>,
 }
@@ -79,7 +87,8 @@ pub struct Forecasts {
     pub responses: Array3<f64>,
 }
 
-/// Runs the plan; forecasts are kept in `cache` on the way.
+/// Runs the plan; forecasts are kept in `cache` on the way. `None` after the forecasts of one shard: what follows needs
+/// those of all.
 ///
 /// # Errors
 /// Unreadable data, too few usable samples, series that cannot be clustered, or a model that fails.
@@ -89,8 +98,11 @@ pub fn explain(
     predictor: &dyn Predictor,
     cache: &Path,
     ctx: &Ctx,
-) -> Result<Explanation, Error> {
-    let weather = read_weather(&dataset.paths(), &plan.variables, plan.steps)?;
+) -> Result<Option<Explanation>, Error> {
+    let stores = dataset.paths();
+    let weather = read_weather(&stores, &plan.variables, plan.steps)?;
+    let context = predictor.spec().context_steps;
+    let (weather, pixels) = plan.only.apply(weather, &stores, plan.crop(), context)?;
     let wanted = plan.sweep.k_range[0];
     if weather.samples.len() < wanted {
         let (kept, all) = (weather.samples.len(), weather.all);
@@ -107,19 +119,18 @@ pub fn explain(
         predictor,
         model: &plan.model,
         index: plan.index,
+        only: &plan.only,
         variables: &plan.variables,
         weights: &plan.weights,
         crop: plan.crop(),
         batch: plan.batch,
     };
-    let forecast = |what: &str, samples: Vec<usize>, perturbations: Vec<Perturbation>| {
-        let chosen: Vec<usize> = samples.iter().map(|position| weather.samples[*position]).collect();
-        let responses = respond(&job, what, &chosen, &perturbations, &cache.join(what), ctx)?;
-        Ok::<_, Error>(Forecasts { samples, perturbations, responses })
-    };
-    let limit = if plan.max_samples == 0 { usize::MAX } else { plan.max_samples };
-    let samples = draw_samples(&segments, limit, &order);
-    let shifted = forecast("forecasts", samples, shifts(&plan.variables, plan.weights.len()))?;
+    let answers = ask(plan, &job, &weather, &clusters, &segments, &order, cache, ctx)?;
+    if ctx.shard.is_some() {
+        return Ok(None);
+    }
+    let Answers { shifted, pulsed, paired, inputs, exchanged, counterfactuals, without_other, maps } =
+        answers;
     let (finite, not_finite) = finite_samples(&shifted.responses);
     if finite.is_empty() {
         return Err(no_forecast(plan, &shifted.responses));
@@ -140,31 +151,17 @@ pub fn explain(
     };
     let segment_responses = segment_responses(&scene);
     let global = global(&scene, &segment_responses);
-
-    let fewer = |limit: usize| draw_among(&segments, &shifted.samples, &positions_of, limit, &order);
-    let pulsed = forecast("pulses", fewer(plan.lag_samples), pulses(&plan.variables, plan.steps))?;
     let lags = lag_analysis(plan, &segments, &shifted, &pulsed);
-    let pairs = pairs(&plan.variables, plan.interaction_levels);
-    let paired = forecast("pairs", fewer(plan.interaction_samples), pairs)?;
     let interactions = interaction_analysis(plan, &segments, &shifted, &paired);
-
-    let context = predictor.spec().context_steps;
-    let groupings = read_groupings(&dataset.paths(), &plan.groups, plan.crop(), context, &weather.samples)?;
+    let groupings = read_groupings(&stores, &plan.groups, plan.crop(), context, &weather.samples)?;
     let groups = group_sensitivities(&scene, &groupings, &shifted.samples);
-    let chosen = fewer(plan.ranking_samples);
-    let (ranking, ranked_samples) = rank(plan, &job, &weather, &segments, &chosen, &order, cache, ctx)?;
-    let maps = fewer(plan.map_samples)
-        .into_iter()
-        .map(|sample| {
-            let path = cache.join(format!("maps/{sample:06}.f64"));
-            Ok((sample, saliency_maps(&job, weather.samples[sample], plan.patch_px, &path)?))
-        })
-        .collect::<Result<_, Error>>()?;
+    let (ranking, ranked_samples) = rank(plan, &inputs, &segments, &exchanged, weather.samples.len());
 
     let ids = dataset.sample_ids();
     let sample_ids = weather.samples.iter().map(|sample| ids[*sample].clone()).collect();
-    Ok(Explanation {
+    Ok(Some(Explanation {
         weather,
+        pixels,
         sample_ids,
         clusters,
         metrics,
@@ -181,8 +178,10 @@ pub fn explain(
         groups,
         ranking,
         ranked_samples,
+        counterfactuals,
+        without_other,
         maps,
-    })
+    }))
 }
 
 /// Says of how many frames nothing is left.
@@ -227,65 +226,13 @@ fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, 
     Ok((found, metrics))
 }
 
-/// Positions in `forecast` of each segment's finite forecasts.
-fn by_segment(segments: &[Segment], forecast: &[usize], finite: &[usize], samples: usize) -> Vec<Vec<usize>> {
-    let segment_of = segment_of(segments, samples);
-    let mut positions = vec![Vec::new(); segments.len()];
-    finite.iter().for_each(|position| positions[segment_of[forecast[*position]]].push(*position));
-    positions
-}
-
-fn segment_of(segments: &[Segment], samples: usize) -> Vec<usize> {
-    let mut of = vec![0; samples];
-    for (index, segment) in segments.iter().enumerate() {
-        segment.samples.iter().for_each(|sample| of[*sample] = index);
-    }
-    of
-}
-
-/// At most `limit` of the samples with finite forecasts, a fair share of each segment.
-fn draw_among(
-    segments: &[Segment],
-    forecast: &[usize],
-    positions_of: &[Vec<usize>],
-    limit: usize,
-    order: &[u64],
-) -> Vec<usize> {
-    let kept = |(segment, positions): (&Segment, &Vec<usize>)| Segment {
-        tuple: segment.tuple.clone(),
-        samples: positions.iter().map(|position| forecast[*position]).collect(),
-    };
-    let kept: Vec<Segment> =
-        segments.iter().zip(positions_of).map(kept).filter(|segment| !segment.samples.is_empty()).collect();
-    draw_samples(&kept, limit, order)
-}
-
-/// The samples of some forecasts whose every response is finite, as strata of positions in these forecasts.
-fn strata_of(segments: &[Segment], forecasts: &Forecasts, samples: usize) -> Vec<Stratum> {
-    let (finite, _) = finite_samples(&forecasts.responses);
-    by_segment(segments, &forecasts.samples, &finite, samples)
-        .into_iter()
-        .zip(segments)
-        .filter(|(positions, _)| !positions.is_empty())
-        .map(|(positions, segment)| Stratum { weight: segment.samples.len() as f64, positions })
-        .collect()
-}
-
-/// Responses of `all` for the samples of `some`, in their order.
-fn responses_for(all: &Forecasts, some: &Forecasts) -> Array3<f64> {
-    let rows: Vec<usize> =
-        some.samples.iter().filter_map(|sample| all.samples.binary_search(sample).ok()).collect();
-    all.responses.select(Axis(0), &rows)
-}
-
 fn lag_analysis(
     plan: &Plan,
     segments: &[Segment],
     shifted: &Forecasts,
     pulsed: &Forecasts,
 ) -> Vec<ImpulseResponse> {
-    let samples = segments.iter().map(|segment| segment.samples.len()).sum();
-    let strata = strata_of(segments, pulsed, samples);
+    let strata = strata_of(segments, pulsed, shifted);
     if strata.is_empty() || pulsed.perturbations.is_empty() {
         return Vec::new();
     }
@@ -299,44 +246,21 @@ fn lag_analysis(
     plan.variables.iter().enumerate().map(of).collect()
 }
 
-/// Ranks the inputs by exchanging them between samples (positions in the weather); the number of samples used.
-#[expect(clippy::too_many_arguments, reason = "what the ranking needs of a run, in one place only")]
+/// Ranks the inputs by their changes; the number of samples used.
 fn rank(
     plan: &Plan,
-    job: &Job<'_>,
-    weather: &Weather,
+    inputs: &[Input],
     segments: &[Segment],
-    chosen: &[usize],
-    order: &[u64],
-    cache: &Path,
-    ctx: &Ctx,
-) -> Result<(Vec<Importance>, usize), Error> {
-    if chosen.len() < 2 {
-        return Ok((Vec::new(), 0));
-    }
-    // Each sample gets the inputs of the next one in random order.
-    let mut ring = chosen.to_vec();
-    ring.sort_by_key(|sample| (order[*sample], *sample));
-    let next = |sample: &usize| {
-        let place = ring.iter().position(|other| other == sample).unwrap_or(0);
-        weather.samples[ring[(place + 1) % ring.len()]]
-    };
-    let donors: Vec<usize> = chosen.iter().map(next).collect();
-    let own: Vec<usize> = chosen.iter().map(|sample| weather.samples[*sample]).collect();
-    let inputs = inputs(job.predictor.spec());
-    let changes = exchange_inputs(job, &inputs, &own, &donors, &cache.join("inputs"), ctx)?;
+    (chosen, changes): &(Vec<usize>, Array2<f64>),
+    samples: usize,
+) -> (Vec<Importance>, usize) {
     let finite: Vec<usize> =
         (0..chosen.len()).filter(|row| changes.row(*row).iter().all(|value| value.is_finite())).collect();
-    let strata: Vec<Stratum> = by_segment(segments, chosen, &finite, weather.samples.len())
-        .into_iter()
-        .zip(segments)
-        .filter(|(positions, _)| !positions.is_empty())
-        .map(|(positions, segment)| Stratum { weight: segment.samples.len() as f64, positions })
-        .collect();
+    let strata = weighted(segments, by_segment(segments, chosen, &finite, samples));
     if strata.is_empty() {
-        return Ok((Vec::new(), 0));
+        return (Vec::new(), 0);
     }
-    Ok((rank_inputs(&inputs, &changes, &strata, plan.bootstrap, plan.seed), finite.len()))
+    (rank_inputs(inputs, changes, &strata, plan.bootstrap, plan.seed), finite.len())
 }
 
 fn interaction_analysis(
@@ -345,8 +269,7 @@ fn interaction_analysis(
     shifted: &Forecasts,
     paired: &Forecasts,
 ) -> Vec<Interaction> {
-    let samples = segments.iter().map(|segment| segment.samples.len()).sum();
-    let strata = strata_of(segments, paired, samples);
+    let strata = strata_of(segments, paired, shifted);
     if strata.is_empty() || paired.perturbations.is_empty() {
         return Vec::new();
     }

@@ -101,7 +101,7 @@ fn read_grouping(
 }
 
 /// Names of the codes, where the store has them.
-fn legend(cube: &Cube, variable: &str) -> BTreeMap<u8, String> {
+pub(crate) fn legend(cube: &Cube, variable: &str) -> BTreeMap<u8, String> {
     let attrs = cube.var_attrs(variable);
     let codes = attrs.get("flag_values").and_then(Value::as_array).into_iter().flatten();
     let codes = codes.filter_map(|code| u8::try_from(code.as_u64()?).ok());
@@ -109,7 +109,8 @@ fn legend(cube: &Cube, variable: &str) -> BTreeMap<u8, String> {
     codes.zip(names.split_whitespace().map(|name| name.replace('_', " "))).collect()
 }
 
-fn cropped(mut values: ArrayViewD<'_, u8>, crop: Option<Crop>) -> ArrayViewD<'_, u8> {
+/// The crop of a map; series are left as they are.
+pub(crate) fn cropped(mut values: ArrayViewD<'_, u8>, crop: Option<Crop>) -> ArrayViewD<'_, u8> {
     if let (Some(crop), 2) = (crop, values.ndim()) {
         values.slice_axis_inplace(Axis(0), Slice::from(crop.row..crop.row + crop.rows));
         values.slice_axis_inplace(Axis(1), Slice::from(crop.col..crop.col + crop.cols));

@@ -1,6 +1,6 @@
 //! From forecast frames to a vegetation-index signal.
 
-use ndarray::{Array2, Array4, ArrayView5, Axis};
+use ndarray::{Array2, Array3, Array4, ArrayView5, Axis};
 use serde::Serialize;
 
 /// Keeps the quotient finite where both reflectances are nearly 0.
@@ -81,21 +81,46 @@ impl VegetationIndex {
     /// Mean over the pixels of each frame: `[batch, step]` from `[batch, step, channel, y, x]`. Pixels without an index
     /// are left out; NaN where none is left.
     pub fn signals(self, frames: ArrayView5<'_, f32>) -> Array2<f64> {
-        let pixels = self.pixels(frames);
-        let (batch, steps, ..) = pixels.dim();
-        Array2::from_shape_fn((batch, steps), |(b, t)| {
-            let frame = pixels.index_axis(Axis(0), b).index_axis_move(Axis(0), t);
-            let there = frame.iter().filter(|value| !value.is_nan());
-            let (sum, count) = there.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
-            sum / count as f64
-        })
+        mean_of_pixels(&self.pixels(frames))
     }
+}
+
+/// Mean over the pixels that are there, `[batch, step]` from `[batch, step, y, x]`; NaN where there is none.
+pub(crate) fn mean_of_pixels(pixels: &Array4<f64>) -> Array2<f64> {
+    let (batch, steps, ..) = pixels.dim();
+    Array2::from_shape_fn((batch, steps), |(b, t)| {
+        let frame = pixels.index_axis(Axis(0), b).index_axis_move(Axis(0), t);
+        let there = frame.iter().filter(|value| !value.is_nan());
+        let (sum, count) = there.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+        sum / count as f64
+    })
+}
+
+/// Index maps `[batch, step, y, x]` that are NaN where a pixel does not count. `masks` `[sample, y, x]` may be those of
+/// samples that the batch repeats.
+pub(crate) fn masked(mut pixels: Array4<f64>, masks: &Array3<bool>) -> Array4<f64> {
+    for (sample, mut steps) in pixels.outer_iter_mut().enumerate() {
+        let mask = masks.index_axis(Axis(0), sample % masks.len_of(Axis(0)));
+        for mut frame in steps.outer_iter_mut() {
+            frame.zip_mut_with(&mask, |value, counts| *value = if *counts { *value } else { f64::NAN });
+        }
+    }
+    pixels
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array5;
+    use ndarray::{Array5, array};
+
+    /// Two samples, each twice: of the first only the left pixel counts, of the second none.
+    #[test]
+    fn only_pixels_that_count_are_averaged() {
+        let pixels = Array4::from_shape_fn((4, 1, 1, 2), |(sample, _, _, x)| sample as f64 + 0.5 * x as f64);
+        let mean = mean_of_pixels(&masked(pixels, &array![[[true, false]], [[false, false]]]));
+        assert_eq!((mean[[0, 0]], mean[[2, 0]]), (0.0, 2.0));
+        assert!(mean[[1, 0]].is_nan() && mean[[3, 0]].is_nan());
+    }
 
     #[test]
     fn ndvi_skips_black_and_missing_pixels() {

@@ -25,6 +25,15 @@ pub struct Weather {
     pub excluded: Vec<(String, usize)>,
 }
 
+impl Weather {
+    /// Only the samples at these positions; `all` and `excluded` stay.
+    pub(crate) fn select(self, positions: &[usize]) -> Self {
+        let values = self.values.select(Axis(1), positions);
+        let samples = positions.iter().map(|position| self.samples[*position]).collect();
+        Self { values, samples, ..self }
+    }
+}
+
 /// Reads the first `steps` steps of the clustered weather of all stores, in dataset order: the mean over the window
 /// around the cube. Samples with missing values, or outside `valid` at any step, are left out.
 ///

@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod analyse;
+mod ask;
 mod bootstrap;
+mod calendar;
 mod choose;
 mod config;
+mod counterfactual;
+mod csv;
 mod curve;
 mod error;
 mod explain;
@@ -23,6 +27,7 @@ mod probe;
 mod rank;
 mod report;
 mod respond;
+mod restrict;
 mod run;
 mod saliency;
 mod segment;
@@ -30,6 +35,7 @@ mod sensitivity;
 pub mod series;
 mod silent;
 mod store;
+mod strata;
 mod tables;
 mod toy;
 mod transition;
@@ -39,7 +45,8 @@ mod verify;
 pub use analyse::{Answer, Global, SegmentResponse, VegetationSplit};
 pub use bootstrap::{Stratum, intervals};
 pub use choose::{Clusters, Sweep, Trial, auto_gamma, choose_clusters};
-pub use config::{Config, Gamma, MetricName, VariableConfig};
+pub use config::{Config, CounterfactualConfig, Gamma, MetricName, Only, VariableConfig};
+pub use counterfactual::{Counterfactual, Replacement, replace_weather, shapley};
 pub use curve::{
     Curve, CurveChoice, Family, Voice, best, fit_all, global_parabola, median, parabola_of_means,
 };
@@ -56,6 +63,7 @@ pub use perturb::{Perturbation, pairs, pulses, shift_weather, shifts};
 pub use plan::Plan;
 pub use predictor::{Predictor, TrainedModel};
 pub use rank::{Importance, Input, InputKind, exchanged, inputs, rank_inputs};
+pub use restrict::{Pixels, Restriction};
 pub use run::{check, check_predictor, describe, run, run_predictor};
 pub use saliency::{Saliency, central_difference, mean_over_steps, occluded, patches};
 pub use segment::{Segment, draw_samples, segregate};

@@ -1,7 +1,6 @@
 //! Perturb: what is done to the weather of a sample before it is forecast (equation 11, and beyond it).
 
-use ndarray::Axis;
-use x5_dl::Batch;
+use ndarray::{ArrayViewMut5, Axis};
 
 use crate::variable::Variable;
 
@@ -135,17 +134,15 @@ pub(crate) fn positions(
     deltas.iter().map(|delta| find(*delta)).collect()
 }
 
-/// Sets the weather of `shifted` to that of `original`, moved by the perturbation and kept within the range to which
-/// a variable is clipped. `weather` names the axis of variables, `weights` has one list of shares a transition.
+/// Moves the weather `[sample, step, variable, wy, wx]` by the perturbation, and keeps it within the range to which a
+/// variable is clipped. `weather` names the axis of variables, `weights` has one list of shares a transition.
 pub fn shift_weather(
-    shifted: &mut Batch,
-    original: &Batch,
+    mut moved: ArrayViewMut5<'_, f32>,
     weather: &[String],
     variables: &[Variable],
     weights: &[Vec<f64>],
     perturbation: Perturbation,
 ) {
-    shifted.weather.assign(&original.weather);
     for (variable, delta) in perturbation.moves() {
         let variable = &variables[variable];
         let clip = variable.clip.map(|range| range.map(|value| variable.level2.apply(value) as f32));
@@ -153,7 +150,7 @@ pub fn shift_weather(
             if !variable.channels.contains(name) {
                 continue;
             }
-            let mut values = shifted.weather.index_axis_mut(Axis(2), index);
+            let mut values = moved.index_axis_mut(Axis(2), index);
             for (t, mut values) in values.axis_iter_mut(Axis(1)).enumerate() {
                 let share = perturbation.share(t, weights);
                 if share == 0.0 {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use minicube::{Cube, Split};
 use serde::Serialize;
-use x5_dl::{Crop, Dataset};
+use x5_dl::{Crop, DataSpec, Dataset};
 
 use crate::choose::Sweep;
-use crate::config::{Config, Gamma, MetricName, VariableConfig};
+use crate::config::{Config, CounterfactualConfig, Gamma, MetricName, VariableConfig};
+use crate::counterfactual::Replacement;
 use crate::curve::CurveChoice;
 use crate::error::Error;
 use crate::group::{LAYERS, variable_of};
@@ -16,9 +17,13 @@ use crate::index::VegetationIndex;
 use crate::perturb::{pairs, pulses, shifts};
 use crate::predictor::Predictor;
 use crate::rank::inputs;
+use crate::restrict::Restriction;
 use crate::saliency::patches;
 use crate::transition::Transition;
 use crate::variable::{Level2Units, Variable, defaults, resolve};
+
+/// Variables of which all sets are replaced: 64 forecasts of a sample.
+const MOST_REPLACED: usize = 6;
 
 /// Everything that the outputs depend on.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +42,8 @@ pub struct Plan {
     pub index: VegetationIndex,
     /// Steps that the model sees, context and target.
     pub steps: usize,
+    /// What is explained of the samples.
+    pub only: Restriction,
     /// Explained variables.
     pub variables: Vec<Variable>,
     /// Distance of the clustering.
@@ -71,10 +78,18 @@ pub struct Plan {
     pub groups: Vec<String>,
     /// Samples of the ranking of inputs; 0 = none.
     pub ranking_samples: usize,
+    /// Samples whose weather is replaced; 0 = none.
+    pub counterfactual_samples: usize,
+    /// What replaces it.
+    pub replacement: Replacement,
+    /// First replaced step, and the one behind the last.
+    pub replaced_steps: [usize; 2],
     /// Samples with saliency maps; 0 = none.
     pub map_samples: usize,
     /// Side of an occluded patch, pixels.
     pub patch_px: usize,
+    /// Whether tables are CSV too.
+    pub csv: bool,
     /// Inputs of the model.
     pub inputs: usize,
     /// Forecasts of a sample for its saliency maps.
@@ -137,6 +152,17 @@ impl Plan {
             problems.extend(more);
             Vec::new()
         });
+        let only = Restriction::resolve(&config.only, &first).unwrap_or_else(|more| {
+            problems.extend(more);
+            Restriction::default()
+        });
+        let replaced_steps = replaced_steps(&config.counterfactual, spec, &mut problems);
+        if config.counterfactual.samples > 0 && variables.len() > MOST_REPLACED {
+            problems.push(format!(
+                "counterfactual: all sets of at most {MOST_REPLACED} variables can be replaced, found {} variables",
+                variables.len()
+            ));
+        }
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -161,6 +187,7 @@ impl Plan {
             samples: dataset.len(),
             index,
             steps: spec.steps(),
+            only,
             variables,
             metric: config.metric,
             gamma: config.gamma,
@@ -186,8 +213,12 @@ impl Plan {
             interaction_levels: config.interaction_levels,
             groups,
             ranking_samples: config.ranking_samples,
+            counterfactual_samples: config.counterfactual.samples,
+            replacement: config.counterfactual.replace,
+            replaced_steps,
             map_samples: config.map_samples,
             patch_px: config.patch_px,
+            csv: config.csv,
             inputs: inputs(spec).len(),
             map_forecasts,
             seed,
@@ -217,6 +248,9 @@ impl Plan {
             self.split,
             folder.display()
         );
+        if !self.only.is_empty() {
+            text.push_str(&format!("  only     {}\n", self.only.text()));
+        }
         text.push_str(&format!(
             "  cluster  {series} weather series of {} steps, K = {least} to {most}, {} starts each\n",
             self.steps, self.sweep.restarts
@@ -241,6 +275,7 @@ impl Plan {
             ("lag", self.lag_samples, pulses(&self.variables, self.steps).len()),
             ("interact", self.interaction_samples, pairs(&self.variables, self.interaction_levels).len()),
             ("rank", self.ranking_samples, self.inputs + 1),
+            ("replace", self.counterfactual_samples, 1 << self.variables.len()),
             ("map", self.map_samples, self.map_forecasts),
         ];
         for (what, limit, each) in extra.into_iter().filter(|(_, limit, each)| limit * each > 0) {
@@ -249,6 +284,19 @@ impl Plan {
         }
         text
     }
+}
+
+/// The window of replaced steps, first and behind the last.
+fn replaced_steps(config: &CounterfactualConfig, spec: &DataSpec, problems: &mut Vec<String>) -> [usize; 2] {
+    let all = spec.steps();
+    let start = config.start.unwrap_or(spec.context_steps);
+    let end = config.steps.map_or(all, |steps| start.saturating_add(steps));
+    if start >= end || end > all {
+        problems.push(format!(
+            "counterfactual: expected steps within the {all} of the model, found {start} to {end}"
+        ));
+    }
+    [start, end]
 }
 
 /// Shares of a shift by step, or all problems.

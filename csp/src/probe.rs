@@ -1,18 +1,22 @@
 //! Asks the model what the maps and the ranking of inputs need to know, and remembers the answers on disk.
 
+use std::ops::Range;
 use std::path::Path;
 
 use minicube::run::Ctx;
 use ndarray::{Array1, Array2, Array3, Axis, s};
+use x5_dl::Batch;
 
+use crate::counterfactual::replace_weather;
 use crate::error::Error;
+use crate::index::mean_of_pixels;
 use crate::perturb::{Perturbation, shift_weather};
 use crate::rank::{Input, changes, exchanged};
 use crate::respond::{Job, forecast, remembered};
 use crate::saliency::{Saliency, central_difference, mean_index, mean_over_steps, occluded, patches};
 
 /// Mean absolute change of the index `[sample, input]` when an input of `samples` comes from `donors` (both indices in
-/// the dataset). NaN where a forecast is not finite.
+/// the dataset). NaN where a forecast is not finite or of another shard.
 ///
 /// # Errors
 /// Unreadable samples, a model that fails, or a full disk.
@@ -25,17 +29,22 @@ pub(crate) fn exchange_inputs(
     ctx: &Ctx,
 ) -> Result<Array2<f64>, Error> {
     let context = job.predictor.spec().context_steps;
-    let mut all = Array2::zeros((samples.len(), inputs.len()));
+    let mut all = Array2::from_elem((samples.len(), inputs.len()), f64::NAN);
     let progress = ctx.progress("inputs", (samples.len() * inputs.len()) as u64);
-    for (index, (own, others)) in samples.chunks(job.batch).zip(donors.chunks(job.batch)).enumerate() {
+    let chunks = samples.chunks(job.batch).zip(donors.chunks(job.batch)).enumerate();
+    for (index, (own, others)) in chunks.filter(|(index, _)| ctx.mine(*index)) {
         let path = cache.join(format!("{index:06}.f64"));
         let found = remembered(&path, own.len() * inputs.len(), || {
             let (batch, donor) = (job.dataset.batch(own, job.crop)?, job.dataset.batch(others, job.crop)?);
-            let before = job.index.signals(forecast(job, &batch)?.view());
+            let masks = job.masks(own)?;
+            let signals_of = |batch: &Batch| {
+                Ok::<_, Error>(mean_of_pixels(&job.pixels(forecast(job, batch)?, masks.as_ref())))
+            };
+            let before = signals_of(&batch)?;
             let mut of_inputs = Vec::new();
             for input in inputs {
-                let frames = forecast(job, &exchanged(&batch, &donor, input, context))?;
-                of_inputs.extend(changes(before.view(), job.index.signals(frames.view()).view()));
+                let after = signals_of(&exchanged(&batch, &donor, input, context))?;
+                of_inputs.extend(changes(before.view(), after.view()));
             }
             Ok(of_inputs)
         })?;
@@ -48,6 +57,35 @@ pub(crate) fn exchange_inputs(
     }
     progress.finish();
     Ok(all)
+}
+
+/// Forecasts one sample (an index in the dataset) with the weather of every set of variables changed, by as much as
+/// `changes` says of each variable's channels: index signals `[set, step]`.
+///
+/// # Errors
+/// As [`exchange_inputs`].
+pub(crate) fn replace_sets(
+    job: &Job<'_>,
+    sample: usize,
+    changes: &[Vec<(String, Vec<f64>)>],
+    window: Range<usize>,
+    path: &Path,
+) -> Result<Array2<f64>, Error> {
+    let spec = job.predictor.spec();
+    let sets = 1_usize << changes.len();
+    let values = remembered(path, sets * spec.target_steps, || {
+        let (batch, masks) = (job.dataset.batch(&[sample], job.crop)?, job.masks(&[sample])?);
+        let mut signals = Vec::new();
+        for set in 0..sets {
+            let mut replaced = batch.clone();
+            for (_, changes) in changes.iter().enumerate().filter(|(v, _)| set >> v & 1 == 1) {
+                replace_weather(replaced.weather.view_mut(), &spec.weather, changes, window.clone());
+            }
+            signals.extend(mean_of_pixels(&job.pixels(forecast(job, &replaced)?, masks.as_ref())));
+        }
+        Ok(signals)
+    })?;
+    Array2::from_shape_vec((sets, spec.target_steps), values).map_err(|error| Error::output(path, error))
 }
 
 /// The maps of one sample (an index in the dataset), occluded by patches of `side` pixels.
@@ -68,15 +106,17 @@ pub(crate) fn saliency_maps(
     let length = (1 + variables) * pixels + layers * grid.0 * grid.1;
     let found = remembered(path, length, || {
         let batch = job.dataset.batch(&[sample], job.crop)?;
-        let index_of = |batch: &x5_dl::Batch| Ok::<_, Error>(job.index.pixels(forecast(job, batch)?.view()));
+        let masks = job.masks(&[sample])?;
+        let index_of = |batch: &Batch| Ok::<_, Error>(job.pixels(forecast(job, batch)?, masks.as_ref()));
         let map_of = |pixels: ndarray::Array4<f64>| mean_over_steps(pixels.index_axis(Axis(0), 0));
         let unchanged = index_of(&batch)?;
         let mut values: Vec<f64> = map_of(unchanged.clone()).into_iter().collect();
         for (variable, of) in job.variables.iter().enumerate() {
-            let mut shifted = batch.clone();
             let mut maps = [of.pulse, -of.pulse].into_iter().map(|delta| {
+                let mut shifted = batch.clone();
                 let shift = Perturbation::Shift { variable, delta, transition: 0 };
-                shift_weather(&mut shifted, &batch, &spec.weather, job.variables, job.weights, shift);
+                let weather = shifted.weather.view_mut();
+                shift_weather(weather, &spec.weather, job.variables, job.weights, shift);
                 index_of(&shifted).map(map_of)
             });
             if let (Some(up), Some(down)) = (maps.next(), maps.next()) {

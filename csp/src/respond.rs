@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 
 use minicube::run::Ctx;
 use minicube::write_atomic;
-use ndarray::{Array2, Array3, Array5, Axis, s};
+use ndarray::{Array2, Array3, Array4, Array5, Axis, Slice, s};
 use x5_dl::{Batch, Crop, Dataset};
 
 use crate::error::Error;
-use crate::index::VegetationIndex;
+use crate::index::{VegetationIndex, masked, mean_of_pixels};
 use crate::perturb::{Perturbation, shift_weather};
 use crate::predictor::Predictor;
+use crate::restrict::Restriction;
 use crate::variable::Variable;
+
+/// Forecasts that are made at once, where a batch alone is less: enough for many cores, few enough for their memory.
+const TOGETHER: usize = 16;
 
 /// What is forecast.
 pub(crate) struct Job<'a> {
@@ -24,6 +28,8 @@ pub(crate) struct Job<'a> {
     pub(crate) model: &'a str,
     /// The explained index.
     pub(crate) index: VegetationIndex,
+    /// The pixels that count.
+    pub(crate) only: &'a Restriction,
     /// The shifted variables.
     pub(crate) variables: &'a [Variable],
     /// Shares of a shift by step, one list a transition.
@@ -36,7 +42,7 @@ pub(crate) struct Job<'a> {
 
 /// Index signals `[sample, perturbation, step]` of `samples` (indices in the dataset); `what` names the forecasts for
 /// people. Each batch is kept in `cache` as soon as it is done, and read from there by a later run, which therefore
-/// gives the same bits.
+/// gives the same bits. Batches of other shards are left NaN.
 ///
 /// # Errors
 /// Unreadable samples, a model that fails or returns another shape, or a full disk.
@@ -50,9 +56,9 @@ pub(crate) fn respond(
 ) -> Result<Array3<f64>, Error> {
     let steps = job.predictor.spec().target_steps;
     let each = perturbations.len();
-    let mut all = Array3::zeros((samples.len(), each, steps));
+    let mut all = Array3::from_elem((samples.len(), each, steps), f64::NAN);
     let progress = ctx.progress(what, (samples.len() * each) as u64);
-    for (index, chunk) in samples.chunks(job.batch).enumerate() {
+    for (index, chunk) in samples.chunks(job.batch).enumerate().filter(|(index, _)| ctx.mine(*index)) {
         let path = cache.join(format!("{index:06}.f64"));
         let values = remembered(&path, chunk.len() * each * steps, || {
             Ok(respond_batch(job, chunk, perturbations)?.into_iter().collect())
@@ -67,6 +73,8 @@ pub(crate) fn respond(
     Ok(all)
 }
 
+/// Forecasts some samples under all perturbations, as many at once as [`TOGETHER`] allows: what they have in common is
+/// read once.
 fn respond_batch(
     job: &Job<'_>,
     samples: &[usize],
@@ -74,14 +82,56 @@ fn respond_batch(
 ) -> Result<Array3<f64>, Error> {
     let spec = job.predictor.spec();
     let original = job.dataset.batch(samples, job.crop)?;
-    let mut shifted = original.clone();
-    let mut signals = Array3::zeros((samples.len(), perturbations.len(), spec.target_steps));
-    for (p, perturbation) in perturbations.iter().enumerate() {
-        shift_weather(&mut shifted, &original, &spec.weather, job.variables, job.weights, *perturbation);
-        let frames = forecast(job, &shifted)?;
-        signals.index_axis_mut(Axis(1), p).assign(&job.index.signals(frames.view()));
+    let masks = job.masks(samples)?;
+    let count = samples.len();
+    let at_once = (TOGETHER / count).max(1);
+    let mut signals = Array3::zeros((count, perturbations.len(), spec.target_steps));
+    for (first, some) in (0..).step_by(at_once).zip(perturbations.chunks(at_once)) {
+        let mut stacked = repeated(&original, some.len());
+        for (i, perturbation) in some.iter().enumerate() {
+            let own = stacked.weather.slice_axis_mut(Axis(0), Slice::from(i * count..(i + 1) * count));
+            shift_weather(own, &spec.weather, job.variables, job.weights, *perturbation);
+        }
+        let found = mean_of_pixels(&job.pixels(forecast(job, &stacked)?, masks.as_ref()));
+        for i in 0..some.len() {
+            let own = found.slice(s![i * count..(i + 1) * count, ..]);
+            signals.index_axis_mut(Axis(1), first + i).assign(&own);
+        }
     }
     Ok(signals)
+}
+
+/// The samples of a batch several times over.
+fn repeated(batch: &Batch, times: usize) -> Batch {
+    let rows: Vec<usize> = (0..times).flat_map(|_| 0..batch.len()).collect();
+    Batch {
+        dynamic: batch.dynamic.select(Axis(0), &rows),
+        valid: batch.valid.select(Axis(0), &rows),
+        weather: batch.weather.select(Axis(0), &rows),
+        statics: batch.statics.select(Axis(0), &rows),
+        dates: batch.dates.select(Axis(0), &rows),
+        sample_ids: rows.iter().map(|row| batch.sample_ids[*row].clone()).collect(),
+    }
+}
+
+impl Job<'_> {
+    /// The pixels of these samples that count, `[sample, y, x]`; `None` = all.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn masks(&self, samples: &[usize]) -> Result<Option<Array3<bool>>, Error> {
+        self.only.masks(&self.dataset.paths(), samples, self.crop)
+    }
+
+    /// Index of each pixel, `[batch, step, y, x]`; NaN where a pixel does not count. The masks may be those of the
+    /// samples that the batch repeats.
+    pub(crate) fn pixels(&self, frames: Array5<f32>, masks: Option<&Array3<bool>>) -> Array4<f64> {
+        let pixels = self.index.pixels(frames.view());
+        match masks {
+            Some(masks) => masked(pixels, masks),
+            None => pixels,
+        }
+    }
 }
 
 /// The frames of a batch, `[batch, step, channel, y, x]`.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use x5_dl::Dataset;
 
 use crate::config::{Config, Gamma, MetricName};
+use crate::counterfactual::Counterfactual;
 use crate::error::Error;
 use crate::explain::{Explanation, explain};
 use crate::map_store::{MAPS, write_maps};
@@ -43,7 +44,7 @@ pub fn run_predictor(
     let folder = project.explain().join(&plan.model);
     let hash = plan_hash(&plan);
     let mut run = Run::start("csp", env!("CARGO_PKG_VERSION"), ctx, &plan, plan.seed);
-    if is_done(&folder, &hash) {
+    if is_done(&folder, &hash, plan.csv) {
         close_cache(&folder)?;
         run.outcome(Outcome::skipped(&plan.model, "explained before"));
         return run.finish(&folder, None);
@@ -51,7 +52,14 @@ pub fn run_predictor(
     warn_of_gamma(&plan);
     let clock = Instant::now();
     let cache = open_cache(&folder, &hash)?;
-    let found = explain(&plan, &dataset, predictor, &cache, ctx)?;
+    let Some(found) = explain(&plan, &dataset, predictor, &cache, ctx)? else {
+        let shard = ctx.shard_name().unwrap_or_default();
+        return Ok(Finish::text_only(format!(
+            "csp: shard {shard} of the forecasts of {} lies in {}; run csp without --shard once all are there",
+            plan.model,
+            cache.display()
+        )));
+    };
     write_tables(&folder, &plan, &found, &hash)?;
     let maps = folder.join(MAPS);
     remove_maps(&maps)?;
@@ -63,6 +71,9 @@ pub fn run_predictor(
     }
     for file in table_files().chain([STORE]) {
         run.output(&folder.join(file));
+    }
+    for file in table_files().filter(|_| plan.csv) {
+        run.output(&folder.join(file).with_extension("csv"));
     }
     if !found.maps.is_empty() {
         run.output(&maps);
@@ -84,8 +95,11 @@ pub fn describe(project: &Project, config: &Config) -> Result<Finish, Failure> {
     let model = TrainedModel::load(&project.models().join(&config.model))?;
     let (_, plan) = prepare(project, config, &model)?;
     let folder = project.explain().join(&plan.model);
-    let done =
-        if is_done(&folder, &plan_hash(&plan)) { "\n  done before: nothing would be done" } else { "" };
+    let done = if is_done(&folder, &plan_hash(&plan), plan.csv) {
+        "\n  done before: nothing would be done"
+    } else {
+        ""
+    };
     Ok(Finish::text_only(format!("{}{done}", plan.text(&folder))))
 }
 
@@ -128,7 +142,7 @@ fn remove_maps(path: &Path) -> Result<(), Error> {
 }
 
 /// The store is sealed after the tables are written, and the report comes with the manifest.
-fn is_done(folder: &Path, hash: &str) -> bool {
+fn is_done(folder: &Path, hash: &str, csv: bool) -> bool {
     let same_manifest = || {
         let bytes = std::fs::read(folder.join("run.json")).ok()?;
         let manifest: Value = serde_json::from_slice(&bytes).ok()?;
@@ -136,6 +150,7 @@ fn is_done(folder: &Path, hash: &str) -> bool {
     };
     is_sealed(&folder.join(STORE), hash)
         && table_files().all(|file| folder.join(file).is_file())
+        && table_files().filter(|_| csv).all(|file| folder.join(file).with_extension("csv").is_file())
         && folder.join("report.html").is_file()
         && same_manifest() == Some(true)
 }
@@ -185,6 +200,16 @@ fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
     remarks
 }
 
+/// Mean over samples and steps of each variable's share.
+fn mean_changes(plan: &Plan, found: &Explanation) -> String {
+    let mean = |v: usize| {
+        let of = |one: &Counterfactual| one.attribution.row(v).mean().unwrap_or(f64::NAN);
+        found.counterfactuals.iter().map(of).sum::<f64>() / found.counterfactuals.len() as f64
+    };
+    let shares = plan.variables.iter().enumerate().map(|(v, of)| format!("{} {:.5}", of.name, mean(v)));
+    shares.collect::<Vec<_>>().join("; ")
+}
+
 fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation, remarks: &[String]) {
     let mut ranked: Vec<usize> = (0..plan.variables.len()).collect();
     ranked.sort_by(|a, b| {
@@ -213,6 +238,12 @@ fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation, remarks: &[String
         "samples",
         format!("{} usable of {}, {forecast} forecast", found.weather.samples.len(), found.weather.all),
     );
+    if !plan.only.is_empty() {
+        run.note("restricted to", plan.only.text());
+    }
+    if found.pixels.all > 0 {
+        run.note("pixels of these classes", format!("{} of {}", found.pixels.kept, found.pixels.all));
+    }
     for (reason, count) in &found.weather.excluded {
         run.note(&format!("left out: {reason}"), *count);
     }
@@ -265,6 +296,12 @@ fn take_notes(run: &mut Run, plan: &Plan, found: &Explanation, remarks: &[String
         .map(|one| format!("{} {} {:.5}", one.input.kind.name(), one.input.name, one.change.value))
         .collect();
     run.note("inputs", ranking.join("; "));
+    if !found.counterfactuals.is_empty() {
+        run.note("change by other weather", mean_changes(plan, found));
+    }
+    if found.without_other > 0 {
+        run.note("left out: no other weather", found.without_other);
+    }
     if !remarks.is_empty() {
         run.note("remarks", remarks.to_vec());
     }

@@ -9,6 +9,8 @@ use minicube::{SCHEMA_VERSION, write_table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
+use crate::counterfactual::Counterfactual;
+use crate::csv::write_csv;
 use crate::curve::Curve;
 use crate::error::Error;
 use crate::explain::Explanation;
@@ -20,7 +22,7 @@ type Columns = Vec<(String, ArrayRef)>;
 type Maker = fn(&Plan, &Explanation) -> Columns;
 
 /// The tables by file name, which is the schema's name with its ending.
-const TABLES: [(&str, Maker); 9] = [
+const TABLES: [(&str, Maker); 10] = [
     ("segments.parquet", segments),
     ("sensitivity.parquet", sensitivities),
     ("curves.parquet", curves),
@@ -30,6 +32,7 @@ const TABLES: [(&str, Maker); 9] = [
     ("surfaces.parquet", surfaces),
     ("groups.parquet", groups),
     ("ranking.parquet", ranking),
+    ("counterfactuals.parquet", counterfactuals),
 ];
 
 /// Names of all tables.
@@ -37,7 +40,7 @@ pub(crate) fn table_files() -> impl Iterator<Item = &'static str> {
     TABLES.iter().map(|(file, _)| *file)
 }
 
-/// Writes all tables into `folder`.
+/// Writes all tables into `folder`, as CSV too where the plan says so.
 ///
 /// # Errors
 /// [`Error::Files`] or [`Error::Output`] if a file cannot be written.
@@ -46,6 +49,13 @@ pub(crate) fn write_tables(folder: &Path, plan: &Plan, found: &Explanation, hash
         let path = folder.join(file);
         let schema = file.trim_end_matches(".parquet");
         let batch = RecordBatch::try_from_iter(columns(plan, found)).map_err(|e| Error::output(&path, e))?;
+        let csv = path.with_extension("csv");
+        if plan.csv {
+            write_csv(&csv, &batch)?;
+        } else if csv.exists() {
+            // Of a plan before this one.
+            std::fs::remove_file(&csv).map_err(|error| Error::output(&csv, error))?;
+        }
         let own = json!({"minicube_schema": schema, "schema_version": SCHEMA_VERSION, "plan_hash": hash});
         write_table(&path, &batch.schema(), &[("minicube", own)], [Ok(batch)])?;
     }
@@ -301,5 +311,28 @@ fn ranking(_: &Plan, found: &Explanation) -> Columns {
         ("rank_low", floats(rows().map(|one| one.rank.interval[0]))),
         ("rank_high", floats(rows().map(|one| one.rank.interval[1]))),
         ("n_samples", integers(rows().map(|_| found.ranked_samples))),
+    ])
+}
+
+/// One row a sample, forecast step and variable.
+fn counterfactuals(plan: &Plan, found: &Explanation) -> Columns {
+    let all = || {
+        found.counterfactuals.iter().flat_map(|one| {
+            let cells = one.attribution.indexed_iter().map(move |((v, t), share)| (t, v, *share));
+            let mut cells: Vec<_> = cells.collect();
+            cells.sort_by_key(|(t, v, _)| (*t, *v));
+            cells.into_iter().map(move |(t, v, share)| (one, t, v, share))
+        })
+    };
+    let index =
+        |get: fn(&Counterfactual, usize, usize) -> f64| floats(all().map(|(one, t, v, _)| get(one, t, v)));
+    named(vec![
+        ("sample_id", texts(all().map(|(one, ..)| found.sample_ids[one.sample].clone()))),
+        ("step", integers(all().map(|(_, t, ..)| t))),
+        ("variable", texts(all().map(|(_, _, v, _)| plan.variables[v].name.clone()))),
+        ("change", floats(all().map(|(.., share)| share))),
+        ("alone", index(|one, t, v| one.signals[[1 << v, t]] - one.signals[[0, t]])),
+        ("before", index(|one, t, _| one.signals[[0, t]])),
+        ("after", index(|one, t, _| one.signals[[one.signals.nrows() - 1, t]])),
     ])
 }

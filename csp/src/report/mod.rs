@@ -5,6 +5,7 @@ mod curves;
 mod effects;
 mod inputs;
 mod panels;
+mod replaced;
 
 use minicube::report::Report;
 use x5_dl::DataSpec;
@@ -28,6 +29,7 @@ pub(crate) fn page(plan: &Plan, spec: &DataSpec, found: &Explanation, remarks: &
     report = sensitivity_section(report, plan, found);
     report = curves::sections(report, plan, found);
     report = effects::sections(report, plan, found);
+    report = replaced::section(report, plan, found);
     report = inputs::sections(report, plan, spec, found);
     clusters::sections(report, plan, found)
 }
@@ -45,6 +47,17 @@ fn lead(plan: &Plan, found: &Explanation) -> String {
         found.shifted.perturbations.len(),
         100.0 * covered as f64 / usable as f64
     );
+    if !plan.only.is_empty() {
+        text.push_str(&format!(" Restricted to {}", plan.only.text()));
+        if found.pixels.all > 0 {
+            let share = 100.0 * found.pixels.kept as f64 / found.pixels.all as f64;
+            let (kept, all) = (found.pixels.kept, found.pixels.all);
+            text.push_str(&format!(
+                ": {kept} of {all} pixels ({share:.0} %) of the samples that are left count"
+            ));
+        }
+        text.push('.');
+    }
     for (reason, count) in &found.weather.excluded {
         text.push_str(&format!(" Left out: {count} because {reason}."));
     }

@@ -1,6 +1,6 @@
 //! Analyses of models whose answer is written down: lags, interactions, transitions, dead outputs, noise.
 
-use csp::{Config, Error, Predictor, Shape, Transition, run_predictor};
+use csp::{Config, CounterfactualConfig, Error, Predictor, Replacement, Shape, Transition, run_predictor};
 use minicube::Cube;
 use minicube::run::Ctx;
 use ndarray::{Array5, ArrayView2, Axis};
@@ -224,6 +224,82 @@ fn ranking_groups_and_maps_name_the_only_input_that_matters() {
     let missing = Config { groups: Some(vec!["soil".into()]), ..config() };
     let failure = run_predictor(&project(dir.path()), &missing, &model, &Ctx::quiet(1)).unwrap_err();
     assert!(failure.to_string().contains("no layer of classes static/soil"), "{failure}");
+}
+
+/// NDVI = .2 + 20 r + .001 (T − 273 K) + .2 r (T − 273 K) with rain r in m/day: under other weather r', T' the product is
+/// shared by halves, and pressure has no share. Other clusters differ from the sample's own weather.
+#[test]
+fn shares_of_other_weather_follow_from_the_formula() {
+    let terms = |weather: ArrayView2<'_, f32>, t: usize| {
+        let of = |input: usize| f64::from(weather[[CONTEXT + t, input]]);
+        (of(RAIN), of(TEMPERATURE) - 273.0)
+    };
+    let ndvi = |r: f64, warm: f64| 0.2 + 20.0 * r + 0.001 * warm + 0.2 * r * warm;
+    let model = formula("ndvi", move |weather, _, t| {
+        let (r, warm) = terms(weather, t);
+        ndvi(r, warm)
+    });
+    for replace in [Replacement::Climatology, Replacement::OtherCluster] {
+        let dir = tiny(24);
+        let counterfactual = CounterfactualConfig { replace, ..CounterfactualConfig::default() };
+        let wanted = Config { counterfactual, ..config() };
+        run_predictor(&project(dir.path()), &wanted, &model, &Ctx::quiet(2)).unwrap();
+        let table = Table::read(dir.path(), "counterfactuals");
+        let number = |column: &str| table.numbers(column);
+        let [change, alone, before, after] = ["change", "alone", "before", "after"].map(number);
+        assert_eq!(change.len(), 4 * TARGET * 3);
+        let mut moved = 0;
+        for row in 0..change.len() / 3 {
+            // Variables in the order of their names.
+            let [rain, pressure, warm] = [0, 1, 2].map(|v| 3 * row + v);
+            assert_eq!(table.texts("variable")[rain], "precipitation");
+            let whole = after[rain] - before[rain];
+            assert!((change[rain] + change[pressure] + change[warm] - whole).abs() < 1e-12);
+            let product = whole - alone[rain] - alone[warm];
+            assert!((change[rain] - alone[rain] - 0.5 * product).abs() < 1e-9);
+            assert!((change[warm] - alone[warm] - 0.5 * product).abs() < 1e-9);
+            assert_eq!((change[pressure], alone[pressure]), (0.0, 0.0));
+            moved += usize::from(whole.abs() > 1e-3);
+        }
+        assert!(moved > TARGET, "{replace:?}: {moved}");
+        let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+        assert!(page.contains("Other weather"));
+    }
+    // Level 2 has one sample of each cube.
+    let dir = tiny(24);
+    let counterfactual =
+        CounterfactualConfig { replace: Replacement::OtherYear, ..CounterfactualConfig::default() };
+    run_predictor(&project(dir.path()), &Config { counterfactual, ..config() }, &model, &Ctx::quiet(2))
+        .unwrap();
+    assert_eq!(manifest(dir.path())["notes"]["left out: no other weather"], 4);
+    assert!(Table::read(dir.path(), "counterfactuals").numbers("change").is_empty());
+    let counterfactual =
+        CounterfactualConfig { start: Some(9), steps: Some(2), ..CounterfactualConfig::default() };
+    let failure =
+        run_predictor(&project(dir.path()), &Config { counterfactual, ..config() }, &model, &Ctx::quiet(2));
+    let failure = failure.unwrap_err().to_string();
+    assert!(failure.contains("expected steps within the 10 of the model, found 9 to 11"), "{failure}");
+}
+
+/// The climatology of February, by hand: the mean rain of all samples at the steps that end in the month.
+#[test]
+fn the_climatology_is_the_mean_of_the_month() {
+    let dir = tiny(24);
+    let model = formula("ndvi", |weather, _, t| 20.0 * f64::from(weather[[CONTEXT + t, RAIN]]));
+    run_predictor(&project(dir.path()), &config(), &model, &Ctx::quiet(2)).unwrap();
+    let cube = Cube::open(&dir.path().join("explain/toy/signals.zarr"), "signals").unwrap();
+    let rain = cube.read::<f64>("signal").unwrap();
+    let names = cube.read_strings("variable").unwrap();
+    let rain = rain.index_axis(Axis(0), names.iter().position(|name| name == "tp_mean").unwrap());
+    // Steps end every ten days from 10 January on: 9 and 19 February are steps 3 and 4, 1 March is step 5.
+    let usual = rain.iter().zip(0..).filter(|(_, i)| [3, 4].contains(&(i % 10))).map(|(r, _)| *r);
+    let usual = usual.sum::<f64>() / 48.0;
+    let table = Table::read(dir.path(), "counterfactuals");
+    let rows = table.rows(&[("variable", "precipitation")]);
+    for row in rows.iter().step_by(TARGET) {
+        let found = table.numbers("after")[*row];
+        assert!((found - 0.02 * usual).abs() < 1e-6, "{found}, expected {}", 0.02 * usual);
+    }
 }
 
 /// A model that forecasts the past of each pixel: levelling a patch of the past changes the forecast by as much.

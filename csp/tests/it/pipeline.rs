@@ -6,14 +6,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use csp::{
-    Config, Error, Gamma, Plan, Predictor, Term, ToyModel, VariableConfig, check_predictor, run_predictor,
+    Config, Error, Gamma, Only, Plan, Predictor, Term, ToyModel, VariableConfig, check_predictor,
+    run_predictor,
 };
-use minicube::run::{Ctx, Project};
+use minicube::run::{Ctx, Project, Shard};
 use minicube::testing::{assert_conforms, tiny_level2};
 use minicube::{Cube, sha256_file, sha256_store};
 use ndarray::Array5;
 use tempfile::TempDir;
 use x5_dl::{Batch, DataSpec, Dataset};
+
+use crate::table::Table;
 
 pub(crate) const WEATHER: [&str; 5] = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
 
@@ -56,7 +59,7 @@ pub(crate) fn manifest(dir: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(dir.join("explain/toy/run.json")).unwrap()).unwrap()
 }
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "segments.parquet",
     "sensitivity.parquet",
     "curves.parquet",
@@ -66,6 +69,7 @@ const TABLES: [&str; 9] = [
     "surfaces.parquet",
     "groups.parquet",
     "ranking.parquet",
+    "counterfactuals.parquet",
 ];
 
 /// Hashes of the data files.
@@ -264,6 +268,144 @@ fn wrong_requests_are_refused_with_all_their_problems() {
     let cold = VariableConfig { valid: Some([-80.0, -70.0]), ..VariableConfig::default() };
     let none = refused(&Config { variables: BTreeMap::from([("temperature".into(), cold)]), ..config() });
     assert!(none.contains("0 of 12 samples are usable"), "{none}");
+}
+
+/// One sample, fewer samples than the least K, and more clusters wanted than samples allow.
+#[test]
+fn few_samples_are_refused_or_told() {
+    let run = |samples: usize, k_range: [usize; 2]| {
+        let dir = tiny(samples);
+        let wanted = Config { k_range, ..config() };
+        (run_predictor(&project(dir.path()), &wanted, &toy(), &Ctx::quiet(2)), dir)
+    };
+    for (samples, least) in [(1, 2), (3, 5)] {
+        let failure = run(samples, [least, 9]).0.unwrap_err();
+        let expected =
+            format!("train: {samples} of {samples} samples are usable, at least {least} are needed");
+        assert_eq!(failure.to_string(), expected);
+        assert!(failure.hint_text().unwrap().contains("make more Level-2 samples"));
+    }
+    let (finish, dir) = run(6, [5, 9]);
+    assert_eq!(finish.unwrap().code(), 0);
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("6 samples are too few for more than 5 clusters; 9 were asked for"));
+    // Temperature is the same in all samples.
+    assert!(page.contains("only 1 different series"));
+}
+
+/// Temperatures of the tiny project lie between 9 and 31 °C; shifts by −10 to 20 °C leave 5 to 35 °C.
+#[test]
+fn shifts_that_leave_the_valid_range_are_told() {
+    let dir = tiny(12);
+    let warm = VariableConfig { valid: Some([5.0, 35.0]), ..VariableConfig::default() };
+    let only_warm = Config { variables: BTreeMap::from([("temperature".into(), warm)]), ..config() };
+    run_predictor(&project(dir.path()), &only_warm, &toy(), &Ctx::quiet(2)).unwrap();
+    let remarks = manifest(dir.path())["notes"]["remarks"].as_array().unwrap().clone();
+    let text =
+        remarks.iter().filter_map(|remark| remark.as_str()).find(|text| text.contains("leave 5 to 35"));
+    assert!(text.is_some_and(|text| text.contains("`clip` would keep them")), "{remarks:?}");
+}
+
+/// Three machines with a copy of the data each: their forecasts brought together are all that the last run needs.
+#[test]
+fn shards_come_together_to_the_bytes_of_one_machine() {
+    let (whole, last) = (tiny(24), tiny(24));
+    run_predictor(&project(whole.path()), &config(), &toy(), &Ctx::quiet(2)).unwrap();
+    for index in 0..3 {
+        let machine = tiny(24);
+        let mut ctx = Ctx::quiet(1);
+        ctx.shard = Some(Shard { index, count: 3 });
+        let finish = run_predictor(&project(machine.path()), &config(), &toy(), &ctx).unwrap();
+        let name = format!("shard {}/3", index + 1);
+        assert!(finish.code() == 0 && finish.text().contains(&name), "{}", finish.text());
+        assert!(!machine.path().join("explain/toy/run.json").exists());
+        let cache = "explain/toy/responses.partial";
+        copy_into(&machine.path().join(cache), &last.path().join(cache));
+    }
+    let silent = Silent(toy());
+    run_predictor(&project(last.path()), &config(), &silent, &Ctx::quiet(2)).unwrap();
+    assert_eq!(hashes(whole.path()), hashes(last.path()));
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_into(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Must not be asked.
+struct Silent(ToyModel);
+
+impl Predictor for Silent {
+    fn spec(&self) -> &DataSpec {
+        self.0.spec()
+    }
+    fn identity(&self) -> String {
+        self.0.identity()
+    }
+    fn predict(&self, _: &Batch) -> Result<Array5<f32>, Error> {
+        panic!("all forecasts were there")
+    }
+}
+
+/// Samples are forecast together in other groups, with the same result.
+#[test]
+fn the_batch_does_not_matter() {
+    let values = |batch: usize| {
+        let dir = tiny(24);
+        run_predictor(&project(dir.path()), &Config { batch, ..config() }, &toy(), &Ctx::quiet(2)).unwrap();
+        let cube = Cube::open(&dir.path().join("explain/toy/signals.zarr"), "signals").unwrap();
+        ["response", "pulse_response", "pair_response"].map(|name| cube.read::<f64>(name).unwrap())
+    };
+    assert_eq!(values(1), values(24));
+}
+
+/// Level 2 of the tiny project begins in January; the forecast begins at its fifth step, on 10 February. Land cover is 30.
+#[test]
+fn only_what_is_asked_for_is_explained() {
+    let dir = tiny(24);
+    let only = |months: &[u32], class: &str| Only {
+        months: months.to_vec(),
+        classes: BTreeMap::from([("landcover".into(), vec![class.into()])]),
+    };
+    let run = |only: Only| {
+        let wanted = Config { only, csv: true, ..config() };
+        run_predictor(&project(dir.path()), &wanted, &toy(), &Ctx::quiet(2))
+    };
+    run(only(&[2, 3], "30")).unwrap();
+    let notes = &manifest(dir.path())["notes"];
+    assert_eq!(notes["restricted to"], "months 2, 3; landcover 30");
+    assert_eq!(notes["pixels of these classes"], "384 of 384");
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("384 of 384 pixels (100 %)"));
+    // The tables are there as CSV, with the same columns and rows.
+    let text = std::fs::read_to_string(dir.path().join("explain/toy/sensitivity.csv")).unwrap();
+    let table = Table::read(dir.path(), "sensitivity");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("variable,reading,transition,value,sd"), "{}", lines[0]);
+    assert_eq!(lines.len(), 1 + table.numbers("value").len());
+    for (line, value) in lines[1..].iter().zip(table.numbers("value")) {
+        assert_eq!(line.split(',').nth(3).unwrap().parse::<f64>().unwrap(), value);
+    }
+
+    for (wish, expected) in [
+        (only(&[7], "30"), "[explain.only] months 7; landcover 30: none of 24 usable samples is left"),
+        (only(&[2], "10"), "[explain.only] months 2; landcover 10: none of 24 usable samples is left"),
+        (only(&[0], "30"), "only.months: expected 1 to 12, found 0"),
+        (only(&[], "grass"), "only.classes: landcover has no class `grass`"),
+    ] {
+        let failure = run(wish).unwrap_err();
+        assert!(failure.to_string().contains(expected), "{failure}");
+        assert!(failure.hint_text().is_some());
+    }
+    run_predictor(&project(dir.path()), &config(), &toy(), &Ctx::quiet(2)).unwrap();
+    assert!(!dir.path().join("explain/toy/sensitivity.csv").exists(), "CSV of another plan");
 }
 
 /// Takes a few milliseconds a forecast, so that a kill hits it at work.
