@@ -4,6 +4,7 @@ pub(crate) mod context;
 pub(crate) mod dataset;
 pub(crate) mod scaling;
 pub(crate) mod source;
+pub(crate) mod windows;
 
 use ndarray::{Array2, Array4, Array5};
 use serde::{Deserialize, Serialize};

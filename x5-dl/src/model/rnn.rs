@@ -76,7 +76,7 @@ pub(crate) struct Gru {
 }
 
 impl PixelRnn {
-    /// Vegetation index of each driven step, `[pixel, step]`, in 0..1.
+    /// Vegetation index of each driven step, `[pixel, step * quantile]`, in 0..1.
     ///
     /// # Shapes
     /// - `vegetation`: `[pixel, context]`, in 0..1
@@ -96,7 +96,9 @@ impl PixelRnn {
         let drivers = drivers.swap_dims(0, 1).reshape([steps * pixels, width]);
         let states = self.rnn.forward(self.update_mlp.forward(drivers), state, steps);
         let out = self.head.forward(states.reshape([steps * pixels, hidden]));
-        sigmoid(out).reshape([steps, pixels]).transpose()
+        let quantiles = self.head.outputs();
+        let out: Tensor<3> = sigmoid(out).reshape([steps, pixels, quantiles]);
+        out.swap_dims(0, 1).reshape([pixels, steps * quantiles])
     }
 }
 
@@ -123,6 +125,11 @@ impl Linear {
     /// Width of the input.
     pub(crate) fn inputs(&self) -> usize {
         self.weight.dims()[1]
+    }
+
+    /// Width of the output.
+    pub(crate) fn outputs(&self) -> usize {
+        self.weight.dims()[0]
     }
 
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
@@ -210,6 +217,10 @@ impl Model for PixelRnn {
         }
     }
 
+    fn with_quantiles(self, count: usize, device: &Device) -> PixelRnn {
+        PixelRnn { head: Linear::new(self.head.inputs(), count, device), ..self }
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         self.forecast(
             weights::from_array(&inputs[0], device),
@@ -232,6 +243,18 @@ impl Model for PixelRnn {
 
     fn published_name(name: &str) -> Option<String> {
         Some(linear_name(name.strip_prefix("model.").unwrap_or(name)))
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(format!("model.{}", exported_linear(own)))
+    }
+}
+
+/// The inverse of [`linear_name`].
+pub(crate) fn exported_linear(own: &str) -> String {
+    match own.split_once(".lin.").and_then(|(mlp, layer)| Some((mlp, layer.split_once('.')?))) {
+        Some((mlp, (layer, kind))) => format!("{mlp}.module.{layer}.1.{kind}"),
+        None => own.to_owned(),
     }
 }
 
