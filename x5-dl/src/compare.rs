@@ -10,7 +10,7 @@ use crate::data::dataset::Dataset;
 use crate::error::Error;
 use crate::forecast_store::layer;
 use crate::plan::{ModelPlan, Plan};
-use crate::report::{COLUMNS, COLUMNS_TEXT, row};
+use crate::report::{COLUMNS, COLUMNS_TEXT, row, seasonal};
 use crate::run::Scores;
 use crate::score::error_by_lead::kndvi;
 use crate::score::landscape::{GEOMORPHONS, Gain, gains};
@@ -52,6 +52,7 @@ pub fn compare(plan: &Plan) -> Result<Finish, Failure> {
         .section("Leaderboard")
         .text(COLUMNS_TEXT)
         .table(&COLUMNS, board.iter().map(row).collect());
+    page = seasonal(page, &board);
     let mut text = format!("{:<6} {:<20} {:>9}\n", "split", "forecaster", "MAE kNDVI");
     for score in &board {
         let mae = score.kndvi.as_ref().map_or("–".to_owned(), |errors| format!("{:.4}", errors.mae));

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::Baseline;
 use crate::data::context::ContextGaps;
 use crate::data::scaling::Scaling;
+use crate::harness::backend::Backend;
 use crate::harness::gradient::Loss;
+use crate::harness::keep::KeepBy;
+use crate::harness::scheduled_sampling::ScheduledSampling;
 use crate::model::ModelKind;
 use crate::model::efficientnet::Encoder;
 
@@ -26,6 +29,8 @@ pub struct Config {
     pub score_splits: Vec<Split>,
     /// Land-cover classes that count as vegetation, for the RNN's pixels and for the scores. Empty = all.
     pub vegetation: Vec<u8>,
+    /// What has to compute; whatever the program is built with where absent.
+    pub backend: Option<Backend>,
     /// Seed; that of the project where absent.
     pub seed: Option<u64>,
     /// The models.
@@ -41,6 +46,7 @@ impl Default for Config {
             score_splits: vec![Split::Val],
             // ESA WorldCover: trees, shrubs, grass, crops.
             vegetation: vec![10, 20, 30, 40],
+            backend: None,
             seed: None,
             models: vec![ModelConfig { name: "rnn".into(), ..ModelConfig::default() }],
         }
@@ -97,7 +103,16 @@ pub struct ModelConfig {
     pub quirks: Option<bool>,
     /// A file of weights to begin from: `.safetensors`, or a state dict or Lightning checkpoint of PyTorch.
     pub weights: Option<PathBuf>,
-    /// What is minimised; as published where absent.
+    /// RNN, ContextRNN: quantiles of the index to forecast, ascending, inside 0..1 and with 0.5, which is the forecast;
+    /// none: one value alone.
+    pub quantiles: Option<Vec<f64>>,
+    /// Arcon-STF: numbers that say what happens between two frames (12).
+    pub latent: Option<usize>,
+    /// A file of weights of the backbone alone, an EfficientNet or a PVT v2 under timm's names, as those of ImageNet are.
+    pub backbone: Option<PathBuf>,
+    /// ConvLSTMs, next-frame U-Net: how observed frames are fed in training; never as published.
+    pub scheduled_sampling: Option<ScheduledSampling>,
+    /// What is minimised; as published where absent, `quantile` where there are quantiles.
     pub loss: Option<Loss>,
     /// Optimiser steps: 400 (RNN), 200 (others). 0 = the weights of the file as they are.
     pub steps: Option<u64>,
@@ -127,6 +142,8 @@ pub struct ModelConfig {
     pub average: Option<f64>,
     /// Best validations whose weights are kept: 1.
     pub keep: Option<usize>,
+    /// What they are best by, also for `patience`: the loss.
+    pub keep_by: KeepBy,
     /// Validations in a row without a better one after which training ends: never.
     pub patience: Option<u64>,
     /// Largest gradient norm: 1 (RNN), none (ConvLSTM). 0 = none.

@@ -91,6 +91,27 @@ pub enum Error {
         /// What the batch has.
         found: String,
     },
+    /// Another backend is asked for than the program is built with.
+    #[error("[train] backend: expected {asked}, this program is built with {built}")]
+    NoBackend {
+        /// What is asked for.
+        asked: &'static str,
+        /// What there is.
+        built: &'static str,
+    },
+    /// No pixel to learn from.
+    #[error(
+        "{path}: no pixel of the training split is of a vegetation class: expected one of {classes}, found {found}",
+        path = path.display()
+    )]
+    NoVegetation {
+        /// The split's folder.
+        path: PathBuf,
+        /// The classes that count.
+        classes: String,
+        /// The classes that there are.
+        found: String,
+    },
     /// The configuration contradicts itself or the data; all problems at once.
     #[error("[train]: {}", .0.join("; "))]
     Config(Vec<String>),
@@ -148,6 +169,15 @@ impl Error {
             }
             Error::NoSamples { .. } => {
                 "run x4-level2 first, or lower `context_steps` and `target_steps` in [train]".into()
+            }
+            Error::NoBackend { asked: "flex", .. } => {
+                "leave `backend` out, or use a program built without --features".into()
+            }
+            Error::NoBackend { asked, .. } => format!(
+                "leave `backend` out, or build it for such a GPU: cargo build --release -p x5-dl --features {asked}"
+            ),
+            Error::NoVegetation { .. } => {
+                "name classes of the land cover in `vegetation` of [train]; [] counts every pixel".into()
             }
             Error::Config(_) => "the keys of [train] are described in x5-dl/README.md".into(),
             Error::TorchFile { .. } => {

@@ -10,12 +10,14 @@ use rayon::prelude::*;
 use crate::baseline::{self, Baseline, Climatology, PreviousYear};
 use crate::data::Batch;
 use crate::data::dataset::Dataset;
+use crate::data::windows::Windows;
 use crate::error::Error;
 use crate::forecast_store::ForecastStore;
 use crate::forecaster::Forecaster;
 use crate::harness::stop;
 use crate::plan::ModelPlan;
 use crate::score::summary::{self, SampleScore, Score};
+use crate::seasonal_score::seasonal_score;
 
 /// Scores the model and the baselines on the plan's splits; the model's forecasts go into `forecast.zarr`.
 pub(crate) fn evaluate(
@@ -33,7 +35,8 @@ pub(crate) fn evaluate(
             found => splits.push((split, found?)),
         }
     }
-    let references = References::of(plan, level2)?;
+    let windows = Windows::open(level2)?;
+    let references = References::of(plan, level2, &windows)?;
     progress.set_length(splits.iter().map(|(_, dataset)| dataset.len() as u64).sum());
     let path = folder.join("forecast.zarr");
     let store = ForecastStore::create(&path, &splits, plan_hash)?;
@@ -50,10 +53,16 @@ pub(crate) fn evaluate(
                 .par_iter()
                 .map(|&k| {
                     let batch = dataset.batch(&[k], None)?;
-                    let forecast = forecaster.forecast(&batch)?;
+                    let (forecast, quantiles) = forecaster.forecast_and_quantiles(&batch)?;
                     store.write(at + k, &batch, &forecast, plan.data.context_steps)?;
                     progress.inc(1);
-                    score_all(plan, dataset.place(k), &batch, &forecast, &references)
+                    let mut scores = score_all(plan, dataset.place(k), &batch, &forecast, &references)?;
+                    if let Some(quantiles) = quantiles {
+                        let quantiles = (plan.quantiles.as_slice(), quantiles.index_axis(Axis(0), 0));
+                        let own = scores.remove(0);
+                        scores.insert(0, own.with_quantiles(quantiles, &batch, &plan.data, &plan.scoring));
+                    }
+                    Ok(scores)
                 })
                 .collect::<Result<Vec<_>, Error>>()?;
             for scores in done {
@@ -68,22 +77,31 @@ pub(crate) fn evaluate(
         }
     }
     store.seal()?;
+    let mut first = 0;
+    for (split, dataset) in &splits {
+        let seasonal = seasonal_score(plan, &windows, dataset, &path, first)?;
+        let own = |score: &&mut Score| score.split == split.to_string() && score.forecaster == plan.name;
+        if let Some(score) = scores.iter_mut().find(own) {
+            score.seasonal = seasonal;
+        }
+        first += dataset.len();
+    }
     Ok(scores)
 }
 
 /// What the baselines know beside the sample.
-struct References {
+struct References<'a> {
     climatology: Option<Climatology>,
-    previous: Option<PreviousYear>,
+    previous: PreviousYear<'a>,
 }
 
-impl References {
-    fn of(plan: &ModelPlan, level2: &Path) -> Result<References, Error> {
+impl<'a> References<'a> {
+    fn of(plan: &ModelPlan, level2: &Path, windows: &'a Windows) -> Result<References<'a>, Error> {
         let asked = |baseline| plan.baselines.contains(&baseline);
         let training = || Climatology::of(&Dataset::open(level2, Split::Train, &plan.data)?);
         Ok(References {
             climatology: asked(Baseline::Climatology).then(training).transpose()?,
-            previous: asked(Baseline::PreviousYear).then(|| PreviousYear::open(level2)).transpose()?,
+            previous: PreviousYear(windows),
         })
     }
 }
@@ -94,7 +112,7 @@ fn score_all(
     (cube, row): (&Cube, usize),
     batch: &Batch,
     forecast: &Array5<f32>,
-    references: &References,
+    references: &References<'_>,
 ) -> Result<Vec<SampleScore>, Error> {
     let mut baselines = Vec::with_capacity(plan.baselines.len());
     for baseline in &plan.baselines {
@@ -103,14 +121,11 @@ fn score_all(
             Baseline::ContextMean => Some(baseline::context_mean(batch, &plan.data)),
             Baseline::Climatology => references.climatology.as_ref().map(|c| c.forecast(batch, &plan.data)),
             Baseline::PixelClimatology => Some(baseline::own_climatology(cube, row, batch, &plan.data)?),
-            Baseline::PreviousYear => match &references.previous {
-                Some(previous) => {
-                    let cubes = cube.read_strings("cube_id")?;
-                    let id = cubes.get(row).map(String::as_str).unwrap_or_default();
-                    Some(previous.forecast(id, batch, &plan.data)?)
-                }
-                None => None,
-            },
+            Baseline::PreviousYear => {
+                let cubes = cube.read_strings("cube_id")?;
+                let id = cubes.get(row).map(String::as_str).unwrap_or_default();
+                Some(references.previous.forecast(id, batch, &plan.data)?)
+            }
         };
         baselines.extend(frames.map(|frames| (*baseline, frames)));
     }

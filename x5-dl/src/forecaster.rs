@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minicube::SCHEMA_VERSION;
-use ndarray::{Array3, Array4, Array5, ArrayD, Axis, Slice, s};
+use ndarray::{Array4, Array5, ArrayD, Axis, Slice, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct ModelFile {
     pub data: DataSpec,
     /// What is done to that before the network sees it.
     pub preparation: Preparation,
+    /// Quantiles that it forecasts, ascending; the forecast is that of 0.5. None: it forecasts one value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<f64>,
     /// Optimiser steps done.
     pub steps: u64,
     /// The step whose weights were kept, by validation loss.
@@ -65,7 +68,7 @@ impl Forecaster {
     /// [`Error::WeightsMismatch`] if the weights are not of this architecture.
     pub fn new(file: ModelFile, weights: &Weights) -> Result<Forecaster, Error> {
         let device = backend::device();
-        let network = file.architecture.network(&device).loaded(weights, &device)?;
+        let network = file.architecture.network(file.quantiles.len(), &device).loaded(weights, &device)?;
         Ok(Forecaster { file, network })
     }
 
@@ -96,32 +99,75 @@ impl Forecaster {
     /// [`Error::Batch`] if the batch has other steps, channels, weather variables or layers than
     /// [`Forecaster::spec`] asks for.
     pub fn forecast(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        Ok(self.forecast_and_quantiles(batch)?.0)
+    }
+
+    /// Quantiles `[batch, target step, quantile, y, x]` of the forecast variable in the units of Level 2, as
+    /// [`ModelFile::quantiles`] names them; that of 0.5 is the forecast, and none crosses another. `None` where the model
+    /// forecasts one value.
+    ///
+    /// # Errors
+    /// As [`Forecaster::forecast`].
+    pub fn quantiles(&self, batch: &Batch) -> Result<Option<Array5<f32>>, Error> {
+        Ok(self.forecast_and_quantiles(batch)?.1)
+    }
+
+    /// [`Forecaster::forecast`] and [`Forecaster::quantiles`] of one pass.
+    pub(crate) fn forecast_and_quantiles(
+        &self,
+        batch: &Batch,
+    ) -> Result<(Array5<f32>, Option<Array5<f32>>), Error> {
+        let mut all = self.all(batch)?;
+        let Some(middle) = self.middle() else { return Ok((all, None)) };
+        for mut quantiles in all.lanes_mut(Axis(2)) {
+            for k in middle + 1..quantiles.len() {
+                quantiles[k] = quantiles[k].max(quantiles[k - 1]);
+            }
+            for k in (0..middle).rev() {
+                quantiles[k] = quantiles[k].min(quantiles[k + 1]);
+            }
+        }
+        let forecast = all.slice_axis(Axis(2), Slice::from(middle..middle + 1)).to_owned();
+        Ok((forecast, Some(all)))
+    }
+
+    /// Which of the quantiles is the forecast.
+    pub(crate) fn middle(&self) -> Option<usize> {
+        self.file.quantiles.iter().position(|&level| level == 0.5)
+    }
+
+    /// What the network says: `[batch, target step, channel, y, x]`, or its quantiles in place of the one channel.
+    fn all(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
         self.check(batch)?;
-        let spec = &self.file.data;
         let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
         let parts: Vec<Array4<f32>> = (0..batch.len())
             .into_par_iter()
             .map(|b| {
                 let one = one_sample(batch, b);
                 match self.file.architecture.kind().defaults().layout {
-                    Layout::Pixels => self.pixels(&one).insert_axis(Axis(1)),
+                    Layout::Pixels => self.pixels(&one),
                     Layout::Frames | Layout::FramePixels => self.frames(&one),
                 }
             })
             .collect();
-        let mut forecast = Array5::zeros((batch.len(), spec.target_steps, spec.dynamic.len(), rows, cols));
-        for (mut into, part) in forecast.outer_iter_mut().zip(&parts) {
+        let mut all = Array5::zeros((batch.len(), self.file.data.target_steps, self.width(), rows, cols));
+        for (mut into, part) in all.outer_iter_mut().zip(&parts) {
             into.assign(part);
         }
-        Ok(forecast)
+        Ok(all)
     }
 
-    /// `[step, y, x]` of one sample.
-    pub(crate) fn pixels(&self, one: &Batch) -> Array3<f32> {
+    /// Values of a pixel and step: channels, or quantiles of the one.
+    pub(crate) fn width(&self) -> usize {
+        self.file.data.dynamic.len().max(self.file.quantiles.len())
+    }
+
+    /// `[step, quantile, y, x]` of one sample; one quantile where there are none.
+    pub(crate) fn pixels(&self, one: &Batch) -> Array4<f32> {
         let (spec, prep) = (&self.file.data, &self.file.preparation);
         let (rows, cols) = (one.valid.dim().2, one.valid.dim().3);
         let all: Vec<Pixel> = (0..rows * cols).map(|p| (0, p / cols, p % cols)).collect();
-        let mut frames = Array3::zeros((spec.target_steps, rows, cols));
+        let mut frames = Array4::zeros((spec.target_steps, self.width(), rows, cols));
         let device = backend::device();
         for pixels in all.chunks(PIXELS_AT_ONCE) {
             let inputs = prepare::pixel_inputs(one, pixels, spec, prep);
@@ -142,10 +188,10 @@ impl Forecaster {
 
     /// The answer `[1, value]` of a network of frames as `[step, channel, y, x]` in the units of Level 2.
     pub(crate) fn in_frames(&self, values: &ArrayD<f32>, rows: usize, cols: usize) -> Array4<f32> {
-        let (spec, scale) = (&self.file.data, self.file.preparation.dynamic_scale);
+        let scale = self.file.preparation.dynamic_scale;
         let mut values = values.iter().map(|v| v * scale);
         // A network answers in this order, with as many values.
-        Array4::from_shape_simple_fn((spec.target_steps, spec.dynamic.len(), rows, cols), || {
+        Array4::from_shape_simple_fn((self.file.data.target_steps, self.width(), rows, cols), || {
             values.next().unwrap_or(f32::NAN)
         })
     }

@@ -34,6 +34,8 @@ enum ProjectVerb {
     Forecast(ForecastArgs),
     /// Impact indexes of regions from the forecasts: anomalies, percentiles and the share of impacted vegetation
     Aggregate(AggregateArgs),
+    /// Write the weights of a trained model under the published names, for the published code
+    ExportWeights(Export),
     /// Check weights trained elsewhere against a model and write them as safetensors under our names
     ImportWeights(Import),
 }
@@ -83,6 +85,18 @@ struct Import {
     args: Args,
 }
 
+#[derive(clap::Args)]
+struct Export {
+    /// Name of the model in [train].
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// The file to write [default: exported.safetensors in the model's folder].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    args: Args,
+}
+
 #[derive(Clone, clap::Args)]
 struct ScoreArgs {
     /// Folder with the forecasts: [experiment_]<cube>.npz.
@@ -112,6 +126,7 @@ impl ProjectVerb {
             ProjectVerb::Compare(args) => args,
             ProjectVerb::Forecast(ask) => &ask.args,
             ProjectVerb::Aggregate(ask) => &ask.args,
+            ProjectVerb::ExportWeights(export) => &export.args,
             ProjectVerb::ImportWeights(import) => &import.args,
         }
     }
@@ -133,6 +148,9 @@ impl ProjectVerb {
                 let ask =
                     Aggregate { model: model.clone(), regions: regions.clone(), windows: windows.clone() };
                 x5_dl::aggregate(&plan, &ask)
+            }
+            ProjectVerb::ExportWeights(export) => {
+                x5_dl::export_weights(&plan, &export.model, export.out.as_deref())
             }
             ProjectVerb::ImportWeights(import) => {
                 x5_dl::import_weights(&plan, &import.model, &import.file, import.out.as_deref())

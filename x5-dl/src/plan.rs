@@ -14,9 +14,12 @@ use crate::data::context::ContextGaps;
 use crate::data::scaling::{Scaling, Statistics, static_inputs};
 use crate::data::source::{self, Store};
 use crate::error::Error;
+use crate::harness::backend::{Backend, backend_name};
 use crate::harness::fit::FitPlan;
 use crate::harness::gradient::Loss;
+use crate::harness::keep::KeepBy;
 use crate::harness::schedule::{Decay, Schedule};
+use crate::harness::scheduled_sampling::ScheduledSampling;
 use crate::model::{Architecture, Layout, Sizes};
 use crate::prepare::Preparation;
 use crate::score::summary::Scoring;
@@ -48,11 +51,20 @@ pub struct ModelPlan {
     pub data: DataSpec,
     /// What is done to that first.
     pub preparation: Preparation,
+    /// Quantiles it forecasts; none: one value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<f64>,
     /// The file of weights to begin from.
     #[serde(skip)]
     pub weights: Option<PathBuf>,
     /// Its SHA-256.
     pub weights_sha256: Option<String>,
+    /// The file of the backbone's weights to begin from.
+    #[serde(skip)]
+    pub backbone: Option<PathBuf>,
+    /// Its SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone_sha256: Option<String>,
     /// How it is trained.
     pub fit: FitPlan,
     /// How examples are drawn.
@@ -83,6 +95,9 @@ pub struct Sampling {
     pub augment: bool,
     /// Samples of the validation split used while training.
     pub validation_samples: usize,
+    /// How observed frames are fed in training; none = never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_sampling: Option<ScheduledSampling>,
 }
 
 /// What Level 2 offers.
@@ -100,6 +115,7 @@ impl Config {
     ///
     /// # Errors
     /// - [`Error::Config`] with every problem of the section,
+    /// - [`Error::NoBackend`] if another backend is asked for than there is,
     /// - [`Error::NoSamples`] if there is no training split,
     /// - [`Error::NoVariable`] if a named variable is not in Level 2,
     /// - [`Error::Files`], [`Error::Io`] or [`Error::Json`] if Level 2 cannot be read.
@@ -107,6 +123,9 @@ impl Config {
         let problems = self.problems();
         if !problems.is_empty() {
             return Err(Error::Config(problems));
+        }
+        if let Some(asked) = self.backend.map(Backend::name).filter(|&asked| asked != backend_name()) {
+            return Err(Error::NoBackend { asked, built: backend_name() });
         }
         let facts = Facts::read(&project.level2(), &self.score_splits)?;
         let models = self
@@ -182,6 +201,25 @@ impl Config {
             need(fits, format!("{}: masked_ndvi needs the four bands to be forecast", at("loss")));
             let turns = m.augment != Some(true) || m.model.defaults().layout != Layout::Pixels;
             need(turns, format!("{}: this model sees single pixels, which nothing turns", at("augment")));
+            need(
+                m.backbone.is_none() || m.weights.is_none(),
+                format!("{}: `weights` hold the backbone too, leave one of them out", at("backbone")),
+            );
+            if let Some(sampling) = &m.scheduled_sampling {
+                need(
+                    m.model.feeds_back(),
+                    format!("{}: this model does not go on from its own frames", at("scheduled_sampling")),
+                );
+                if let Some(reason) = sampling.problem() {
+                    need(false, format!("{}: {reason}", at("scheduled_sampling")));
+                }
+            }
+            if let Some(reason) = keep_problem(m) {
+                need(false, format!("{}: {reason}", at("keep_by")));
+            }
+            if let Some(reason) = quantile_problem(m) {
+                need(false, format!("{}: {reason}", at("quantiles")));
+            }
             for (key, reason) in m.model.problems(m) {
                 need(false, format!("{}: {reason}", at(key)));
             }
@@ -223,14 +261,18 @@ impl Config {
         let validate_every = m.validate_every.unwrap_or((steps / 20).max(1));
         let milestones = m.milestones.clone().unwrap_or(vec![0.6, 0.85]).into_iter().map(part).collect();
         let above_0 = |value: Option<f64>| value.filter(|&v| v > 0.0);
+        let backbone_sha256 = m.backbone.as_deref().map(minicube::sha256_file).transpose()?;
         let weights_sha256 = m.weights.as_deref().map(minicube::sha256_file).transpose()?;
         Ok(ModelPlan {
             name: m.name.clone(),
             architecture: m.model.architecture(m, &sizes),
             data,
             preparation,
+            quantiles: m.quantiles.clone().unwrap_or_default(),
             weights: m.weights.clone(),
             weights_sha256,
+            backbone: m.backbone.clone(),
+            backbone_sha256,
             fit: FitPlan {
                 steps,
                 learning_rate: m.learning_rate.unwrap_or(own.learning_rate),
@@ -247,8 +289,9 @@ impl Config {
                 accumulate: m.accumulate.unwrap_or(1),
                 average: above_0(m.average),
                 clip_norm: above_0(m.clip_norm.or(own.clip_norm)),
-                loss: m.loss.unwrap_or(own.loss),
+                loss: m.loss.unwrap_or(if m.quantiles.is_some() { Loss::Quantile } else { own.loss }),
                 keep: m.keep.unwrap_or(1),
+                keep_by: m.keep_by,
                 patience: m.patience,
                 validate_every,
                 checkpoint_every: m.checkpoint_every.unwrap_or(validate_every),
@@ -259,6 +302,7 @@ impl Config {
                 crop: m.crop.unwrap_or(32).min(facts.store.size.0).min(facts.store.size.1),
                 augment: m.augment.unwrap_or(false),
                 validation_samples: m.validation_samples.unwrap_or(8),
+                scheduled_sampling: m.scheduled_sampling,
             },
             baselines: self.baselines.clone(),
             score_splits: if facts.has_validation { self.score_splits.clone() } else { vec![Split::Train] },
@@ -267,6 +311,44 @@ impl Config {
             inputs: facts.inputs.clone(),
         })
     }
+}
+
+/// What is wrong with the score that weights are kept by.
+fn keep_problem(m: &ModelConfig) -> Option<String> {
+    let own = m.model.defaults();
+    let channels: Vec<&str> = match &m.dynamic {
+        Some(names) => names.iter().map(String::as_str).collect(),
+        None => own.dynamic.to_vec(),
+    };
+    let has = |name: &str| channels.contains(&name);
+    let ndvi = has("ndvi") || (has("red") && has("nir"));
+    let bands = channels == ["blue", "green", "red", "nir"] && own.layout == Layout::Frames;
+    let (fits, needs) = match m.keep_by {
+        KeepBy::Loss => (true, ""),
+        KeepBy::KndviMae | KeepBy::Nnse => (ndvi || has("kndvi"), "ndvi, kndvi, or red and nir"),
+        KeepBy::Ens => (bands, "blue, green, red and nir, in this order, of whole frames"),
+    };
+    (!fits).then(|| format!("it needs {needs} to be forecast, found {}", channels.join(", ")))
+}
+
+/// What is wrong with the quantiles of a model, and with its loss because of them.
+fn quantile_problem(m: &ModelConfig) -> Option<String> {
+    let Some(levels) = &m.quantiles else {
+        return (m.loss == Some(Loss::Quantile))
+            .then(|| "the loss `quantile` needs them, found none".to_owned());
+    };
+    let ascending = levels.windows(2).all(|pair| pair[0] < pair[1]);
+    let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
+    if !(ascending && inside && levels.contains(&0.5)) {
+        return Some(format!("expected ascending numbers inside 0..1 with 0.5 among them, found {levels:?}"));
+    }
+    if m.model.defaults().layout == Layout::Frames {
+        return Some(
+            "only rnn and context_rnn forecast quantiles; others tell their spread as several models".into(),
+        );
+    }
+    let other = m.loss.filter(|loss| *loss != Loss::Quantile);
+    other.map(|_| "they need the loss `quantile`: leave `loss` out".to_owned())
 }
 
 impl Facts {

@@ -1,6 +1,6 @@
 //! From a batch to network inputs, and from network outputs back to frames.
 
-use ndarray::{Array2, Array3, Array5, ArrayD, Axis, IxDyn, s};
+use ndarray::{Array2, Array3, Array4, Array5, ArrayD, Axis, IxDyn, s};
 use serde::{Deserialize, Serialize};
 
 use crate::data::context::{self, ContextGaps};
@@ -122,6 +122,7 @@ pub(crate) fn pixel_examples(
             .into_dyn(),
         steps: spec.target_steps,
         samples: pixels.iter().map(|&(b, ..)| batch.sample_ids[b].clone()).collect(),
+        quantiles: Vec::new(),
     }
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn frame_inputs(batch: &Batch, spec: &DataSpec, prep: &Preparation) -
     let held = context::context(batch, spec.context_steps, prep.context_gaps);
     let (n, steps, rows, cols) = batch.valid.dim();
     let (_, _, variables, wy, wx) = batch.weather.dim();
-    let mut statics = ndarray::Array4::zeros((n, prep.static_width(), rows, cols));
+    let mut statics = Array4::zeros((n, prep.static_width(), rows, cols));
     let mut values = Vec::new();
     for b in 0..n {
         for y in 0..rows {
@@ -186,6 +187,7 @@ pub(crate) fn frame_examples(
         valid: shaped(&size, each.into_iter().collect()),
         steps,
         samples: batch.sample_ids.clone(),
+        quantiles: Vec::new(),
     }
 }
 
@@ -205,11 +207,12 @@ pub(crate) fn only_pixels(mut examples: Examples, chosen: &Array2<usize>) -> Exa
     Examples { target, valid, ..examples }
 }
 
-/// Puts `[pixel, step]` values at their places in `[step, y, x]` frames.
-pub(crate) fn place_pixels(frames: &mut Array3<f32>, pixels: &[Pixel], values: &ArrayD<f32>, scale: f32) {
+/// Puts `[pixel, step * quantile]` values at their places in `[step, quantile, y, x]` frames.
+pub(crate) fn place_pixels(frames: &mut Array4<f32>, pixels: &[Pixel], values: &ArrayD<f32>, scale: f32) {
+    let (steps, quantiles, _, _) = frames.dim();
     for (p, &(_, y, x)) in pixels.iter().enumerate() {
-        for t in 0..frames.dim().0 {
-            frames[[t, y, x]] = values[[p, t]] * scale;
+        for (t, q) in (0..steps).flat_map(|t| (0..quantiles).map(move |q| (t, q))) {
+            frames[[t, q, y, x]] = values[[p, t * quantiles + q]] * scale;
         }
     }
 }
@@ -222,7 +225,6 @@ pub(crate) fn shaped(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, Array4};
 
     /// One sample of 2 × 2 pixels and 5 steps, 3 of them context; weather is 10 × step + the window's column.
     fn batch() -> (Batch, DataSpec, Preparation) {
@@ -313,8 +315,9 @@ mod tests {
 
     #[test]
     fn pixels_go_back_to_their_places() {
-        let mut frames = Array3::zeros((2, 2, 2));
-        place_pixels(&mut frames, &[(0, 1, 0)], &shaped(&[1, 2], vec![0.5, 0.25]), 2.0);
-        assert_eq!((frames[[0, 1, 0]], frames[[1, 1, 0]], frames.sum()), (1.0, 0.5, 1.5));
+        let mut frames = Array4::zeros((2, 2, 2, 2));
+        place_pixels(&mut frames, &[(0, 1, 0)], &shaped(&[1, 4], vec![0.5, 0.25, 1.5, 1.0]), 2.0);
+        assert_eq!((frames[[0, 0, 1, 0]], frames[[0, 1, 1, 0]]), (1.0, 0.5));
+        assert_eq!((frames[[1, 0, 1, 0]], frames[[1, 1, 1, 0]], frames.sum()), (3.0, 2.0, 6.5));
     }
 }

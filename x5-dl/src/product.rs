@@ -1,7 +1,8 @@
 //! `forecast`: kNDVI of samples with its uncertainty and the labels of the land, product 1 of the DeepCube deliverable.
 //!
-//! Of several models the mean is the forecast and their standard deviation the uncertainty: members that differ in seed or
-//! in kind disagree where the forecast is unsure.
+//! Uncertainty comes in two ways, and the store says which. Of several models the mean is the forecast and their standard
+//! deviation tells where they disagree: what training left open. Quantiles that the models forecast tell how far
+//! observations lie from the forecast: what no model knows. Quantiles of several models are averaged.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use minicube::run::{Ctx, Failure, Finish, Run};
 use minicube::{
     Cube, CubeWriter, DType, Outcome, Split, finish_sealing, is_sealed, partial_path, plan_hash, stored_bytes,
 };
-use ndarray::{Array3, Axis, Slice, Zip};
+use ndarray::{Array3, ArrayView4, Axis, Slice, Zip};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -127,14 +128,21 @@ fn write(
     let (rows, cols) = first.size();
     let shape = [first.spec().target_steps, rows, cols];
     let names: Vec<&str> = members.iter().map(|(model, _)| model.name.as_str()).collect();
-    let mut spec = label_spec(&splits, first).attr("members", names.clone()).var(
-        gridded("kndvi", DType::F32, shape)
-            .attr("units", "1")
-            .attr("long_name", "forecast kNDVI = tanh(NDVI²), mean of the members"),
-    );
+    let levels = common_levels(members);
+    let index = |name: &str, what: String| {
+        gridded(name, DType::F32, shape).attr("units", "1").attr("long_name", what)
+    };
+    let what = "forecast kNDVI = tanh(NDVI²), mean of the members";
+    let mut spec = label_spec(&splits, first)
+        .attr("members", names.clone())
+        .attr("uncertainty", uncertainty(members.len(), &levels))
+        .var(index("kndvi", what.to_owned()));
     if members.len() > 1 {
-        let sd = gridded("kndvi_sd", DType::F32, shape).attr("units", "1");
-        spec = spec.var(sd.attr("long_name", "standard deviation of the members"));
+        spec = spec.var(index("kndvi_sd", "standard deviation of the members".to_owned()));
+    }
+    for &level in &levels {
+        let what = format!("{level} quantile of kNDVI, mean of the members");
+        spec = spec.var(index(&quantile_name(level), what).attr("quantile", level));
     }
     for name in &statics {
         spec = spec.var(static_spec(first, name));
@@ -144,18 +152,27 @@ fn write(
     let bar = ctx.progress("forecast", first.len() as u64);
     (0..first.len()).into_par_iter().try_for_each(|sample| -> Result<(), Error> {
         let start = [sample as u64, 0, 0, 0];
-        if !writer.has_shard("kndvi", &start) || (members.len() > 1 && !writer.has_shard("kndvi_sd", &start))
-        {
-            let frames = members
+        // The last that is written; it is there where all are.
+        if !writer.has_shard("kndvi", &start) {
+            let found = members
                 .iter()
                 .zip(&datasets)
                 .map(|((model, forecaster), dataset)| member(model, forecaster, dataset, sample))
-                .collect::<Result<Vec<Array3<f32>>, Error>>()?;
+                .collect::<Result<Vec<MemberForecast>, Error>>()?;
+            let write = |name: &str, frames: Array3<f32>| {
+                writer.write(name, &start, frames.insert_axis(Axis(0)).view().into_dyn())
+            };
+            for &level in &levels {
+                let of = |m: &MemberForecast| m.quantiles.iter().find(|q| q.0 == level).map(|q| q.1.clone());
+                let frames: Vec<Array3<f32>> = found.iter().filter_map(of).collect();
+                write(&quantile_name(level), mean_and_sd(&frames).0)?;
+            }
+            let frames: Vec<Array3<f32>> = found.into_iter().map(|m| m.kndvi).collect();
             let (mean, sd) = mean_and_sd(&frames);
             if members.len() > 1 {
-                writer.write("kndvi_sd", &start, sd.insert_axis(Axis(0)).view().into_dyn())?;
+                write("kndvi_sd", sd)?;
             }
-            writer.write("kndvi", &start, mean.insert_axis(Axis(0)).view().into_dyn())?;
+            write("kndvi", mean)?;
         }
         let (cube, row) = first.place(sample);
         for name in &statics {
@@ -170,19 +187,68 @@ fn write(
     Ok(())
 }
 
-/// kNDVI `[step, y, x]` that one model forecasts for one sample.
+/// Quantiles that all members forecast, but for the forecast itself; none where one of them has others.
+fn common_levels(members: &[(&ModelPlan, Forecaster)]) -> Vec<f64> {
+    let of = |(_, forecaster): &(&ModelPlan, Forecaster)| forecaster.file().quantiles.clone();
+    let mut all = members.iter().map(of);
+    let first = all.next().unwrap_or_default();
+    let same = all.all(|levels| levels == first);
+    first.into_iter().filter(|&level| same && level != 0.5).collect()
+}
+
+/// Name of the variable of a quantile: `kndvi_q05` of 0.05, `kndvi_q975` of 0.975.
+fn quantile_name(level: f64) -> String {
+    let digits = level.to_string();
+    format!("kndvi_q{:0<2}", digits.trim_start_matches("0."))
+}
+
+/// What the store says its uncertainty is.
+fn uncertainty(members: usize, levels: &[f64]) -> String {
+    let spread = (members > 1).then_some("kndvi_sd: disagreement of models that differ in seed or kind");
+    let quantiles = (!levels.is_empty()).then_some(
+        "kndvi_q*: quantiles of what is observed, learnt by quantile regression; scores.json tells how they hold",
+    );
+    match (spread, quantiles) {
+        (None, None) => "none: one model without quantiles".to_owned(),
+        _ => spread.into_iter().chain(quantiles).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// What one model says of one sample.
+struct MemberForecast {
+    /// `[step, y, x]`
+    kndvi: Array3<f32>,
+    /// Levels with their kNDVI.
+    quantiles: Vec<(f64, Array3<f32>)>,
+}
+
 fn member(
     model: &ModelPlan,
     forecaster: &Forecaster,
     dataset: &Dataset,
     sample: usize,
-) -> Result<Array3<f32>, Error> {
-    let frames = forecaster.forecast(&dataset.batch(&[sample], None)?)?;
-    let found = kndvi(frames.index_axis(Axis(0), 0), forecaster.channels(), model.scoring.ndvi_epsilon);
-    found.ok_or_else(|| Error::NoVariable {
-        path: PathBuf::from(&model.name),
-        variable: "kndvi, ndvi, or red and nir".into(),
-        found: forecaster.channels().join(", "),
+) -> Result<MemberForecast, Error> {
+    let (frames, quantiles) = forecaster.forecast_and_quantiles(&dataset.batch(&[sample], None)?)?;
+    let index = |frames: ArrayView4<'_, f32>| {
+        kndvi(frames, forecaster.channels(), model.scoring.ndvi_epsilon).ok_or_else(|| Error::NoVariable {
+            path: PathBuf::from(&model.name),
+            variable: "kndvi, ndvi, or red and nir".into(),
+            found: forecaster.channels().join(", "),
+        })
+    };
+    let of_level = |(k, &level): (usize, &f64)| {
+        let all = quantiles.as_ref()?.index_axis(Axis(0), 0);
+        Some(index(all.slice_axis(Axis(1), Slice::from(k..k + 1))).map(|frames| (level, frames)))
+    };
+    Ok(MemberForecast {
+        kndvi: index(frames.index_axis(Axis(0), 0))?,
+        quantiles: forecaster
+            .file()
+            .quantiles
+            .iter()
+            .enumerate()
+            .filter_map(of_level)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -214,13 +280,19 @@ fn page(path: &Path, names: &[&str]) -> Result<Report, Error> {
     ));
     for (sample, id) in ids.iter().enumerate().take(STRIPS) {
         page = page.section(id);
-        let shown =
-            [("kndvi", "kNDVI", (0.0, 0.76)), ("kndvi_sd", "standard deviation of the members", (0.0, 0.1))];
-        for (variable, what, range) in shown {
-            if !cube.has(variable) {
-                continue;
-            }
-            let frames = layer(&cube, variable, sample)?;
+        let mut shown = vec![("kNDVI".to_owned(), layer(&cube, "kndvi", sample)?, (0.0, 0.76))];
+        if cube.has("kndvi_sd") {
+            let what = "standard deviation of the members".to_owned();
+            shown.push((what, layer(&cube, "kndvi_sd", sample)?, (0.0, 0.1)));
+        }
+        let mut quantiles = cube.vars();
+        quantiles.retain(|name| name.starts_with("kndvi_q"));
+        quantiles.sort_unstable();
+        if let [low, .., high] = quantiles.as_slice() {
+            let width = layer(&cube, high, sample)? - layer(&cube, low, sample)?;
+            shown.push((format!("width from {low} to {high}"), width, (0.0, 0.4)));
+        }
+        for (what, frames, range) in shown {
             let every = frames.len_of(Axis(0)).div_ceil(FRAMES).max(1);
             let some = frames.slice_axis(Axis(0), Slice::new(0, None, every as isize));
             let drawn: Vec<Frame> = some
@@ -228,7 +300,7 @@ fn page(path: &Path, names: &[&str]) -> Result<Report, Error> {
                 .enumerate()
                 .map(|(k, frame)| Frame::ramp(format!("step {}", k * every + 1), frame, Ramp::Greens, range))
                 .collect();
-            page = page.frames(what, &drawn, &ramp_legend(what, Ramp::Greens, range));
+            page = page.frames(&what, &drawn, &ramp_legend(&what, Ramp::Greens, range));
         }
     }
     Ok(page)
@@ -237,6 +309,12 @@ fn page(path: &Path, names: &[&str]) -> Result<Report, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_quantiles() {
+        let names = [0.05, 0.1, 0.5, 0.975].map(quantile_name);
+        assert_eq!(names, ["kndvi_q05", "kndvi_q10", "kndvi_q50", "kndvi_q975"]);
+    }
 
     /// Of .2 and .4 the mean is .3, the standard deviation √(2 · .01) = .1414.
     #[test]

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::forecast_store::layer;
 use crate::forecaster::ModelFile;
 use crate::harness::checkpoint::Metric;
+use crate::score::quantiles::QuantileScore;
 use crate::score::summary::Score;
 
 /// Samples shown as strips.
@@ -29,7 +30,7 @@ pub(crate) fn report(
     let file = ModelFile::read(folder)?;
     let mut page = Report::new(&format!("Model {name}"))
         .lead(&format!(
-            "{} context steps, {} forecast steps of {}; weather: {}. Best validation loss {:.5} at step {} of {}.",
+            "{} context steps, {} forecast steps of {}; weather: {}. Validation loss {:.5} at step {} of {}, whose weights are kept.",
             file.data.context_steps,
             file.data.target_steps,
             file.data.dynamic.join(", "),
@@ -47,6 +48,11 @@ pub(crate) fn report(
         ),
     };
     page = page.section("Scores").text(COLUMNS_TEXT).table(&COLUMNS, scores.iter().map(row).collect());
+    let quantiles: Vec<Vec<String>> = scores.iter().flat_map(quantile_rows).collect();
+    if !quantiles.is_empty() {
+        page = page.text(QUANTILES_TEXT).table(&["split", "quantile", "below", "loss"], quantiles);
+    }
+    page = seasonal(page, scores);
     if let Some(svg) = error_by_lead(scores) {
         page = page.svg("Mean absolute error of kNDVI by lead step.", &svg);
     }
@@ -109,6 +115,39 @@ pub(crate) fn row(score: &Score) -> Vec<String> {
         component(|c| c.emd),
         component(|c| c.ssim),
     ]
+}
+
+const SEASONAL_TEXT: &str = "kNDVI of vegetation beside the mean seasonal cycle of its own pixels, over all years that Level 2 \
+     holds of a cube and by tens of days; only tens that two years have count. The size of the anomalies is the error of \
+     forecasting the cycle itself, which knows the scored year too; r is the correlation of forecast and observed anomalies.";
+
+/// Models beside the seasonal cycle, where there are several years.
+pub(crate) fn seasonal(page: Report, scores: &[Score]) -> Report {
+    let row = |score: &Score| {
+        let found = score.seasonal?;
+        let numbers = [found.interannual_std, found.anomaly, found.mae].map(|v| format!("{v:.4}"));
+        let correlation = found.anomaly_correlation.map_or("–".to_owned(), |r| format!("{r:.4}"));
+        let names = vec![score.split.clone(), score.forecaster.clone(), found.cubes.to_string()];
+        Some([names, numbers.to_vec(), vec![correlation]].concat())
+    };
+    let rows: Vec<Vec<String>> = scores.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return page;
+    }
+    let columns =
+        ["split", "forecaster", "cubes", "std between years", "anomalies", "MAE kNDVI", "r of anomalies"];
+    page.text(SEASONAL_TEXT).table(&columns, rows)
+}
+
+const QUANTILES_TEXT: &str = "Quantiles of kNDVI: the part of the observed values that is below each should be the quantile \
+     itself. The loss is that of quantile regression, smaller is better.";
+
+fn quantile_rows(score: &Score) -> Vec<Vec<String>> {
+    let row = |quantile: &QuantileScore| {
+        let numbers = [quantile.level, quantile.below, quantile.loss].map(|v| format!("{v:.4}"));
+        [vec![score.split.clone()], numbers.to_vec()].concat()
+    };
+    score.quantiles.iter().map(row).collect()
 }
 
 fn loss_curve(metrics: &[Metric]) -> String {

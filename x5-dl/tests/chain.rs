@@ -68,6 +68,16 @@ steps = 3
 average = 0.9
 
 [[train.models]]
+name = "arcon_stf"
+model = "arcon_stf"
+weather = ["tp_mean", "t2m_mean"]
+hidden = [4]
+latent = 3
+steps = 3
+crop = 6
+keep_by = "ens"
+
+[[train.models]]
 name = "st_unet"
 model = "st_unet"
 weather = ["tp_mean", "t2m_mean"]
@@ -221,7 +231,7 @@ fn every_other_model_runs_and_verifies() {
     let project = Project::new(OTHERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
-    for name in ["sg_convlstm", "convlstm_ae", "nf_unet", "st_unet"] {
+    for name in ["sg_convlstm", "convlstm_ae", "nf_unet", "arcon_stf", "st_unet"] {
         assert_conforms(&project.model(name).join("forecast.zarr"), "forecast");
         assert!(verified.contains(&format!("{name}: verified, 3 lines")), "{verified}");
         let events = project.model(name).join("tensorboard/events.out.tfevents.0.x5-dl");
@@ -363,10 +373,13 @@ fn verify_notices_damage(project: &Project) {
 
 #[test]
 fn bytes_do_not_depend_on_threads_or_kills() {
-    let expected = Project::new(&(RNN.to_owned() + CONVLSTM));
+    // What is drawn to be fed depends on the step alone.
+    let models =
+        RNN.to_owned() + CONVLSTM + "scheduled_sampling = { start = 0.8, decay = \"exponential\" }\n";
+    let expected = Project::new(&models);
     ok(&expected.run("run", "1"));
 
-    let killed = Project::new(&(RNN.to_owned() + CONVLSTM));
+    let killed = Project::new(&models);
     // Kills at moments spread over the run; how far each gets does not matter.
     for millis in [150, 300, 500, 700, 1000, 1500] {
         let mut child =
@@ -507,6 +520,37 @@ fn bad_input_ends_with_one_error_and_one_hint() {
         "[[train.models]]\nname = \"a/b\"\nsteps = 0",
         "found `a/b`; models.a/b.steps: expected at least 1",
         "README",
+    );
+    let model = |more: &str| format!("[[train.models]]\nname = \"a\"\n{more}");
+    check(
+        &model("quantiles = [0.9, 0.5]"),
+        "models.a.quantiles: expected ascending numbers inside 0..1 with 0.5 among them, found [0.9, 0.5]",
+        "README",
+    );
+    check(
+        &model("model = \"convlstm\"\nquantiles = [0.5]"),
+        "models.a.quantiles: only rnn and context_rnn forecast quantiles",
+        "README",
+    );
+    check(
+        &model("keep_by = \"ens\""),
+        "models.a.keep_by: it needs blue, green, red and nir, in this order, of whole frames to be forecast, found kndvi",
+        "README",
+    );
+    check(
+        &model("scheduled_sampling = { over = 0.0 }"),
+        "models.a.scheduled_sampling: this model does not go on from its own frames; models.a.scheduled_sampling: expected",
+        "README",
+    );
+    check(
+        "backend = \"cuda\"\n[[train.models]]\nname = \"a\"",
+        "backend: expected cuda, this program is built with flex",
+        "--features cuda",
+    );
+    check(
+        "context_steps = 6\ntarget_steps = 12\nvegetation = [99]\n[[train.models]]\nname = \"a\"\nweather = [\"tp_mean\"]",
+        "level2/train: no pixel of the training split is of a vegetation class: expected one of 99, found ",
+        "`vegetation`",
     );
     check(
         "[[train.models]]\nname = \"a\"\nweather = [\"rain\"]",

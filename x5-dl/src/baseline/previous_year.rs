@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::Path;
 
-use minicube::Split;
 use ndarray::{Array5, ArrayD};
 
 use crate::baseline::context_mean;
-use crate::data::source::{Store, store_paths};
+use crate::data::windows::{Window, Windows};
 use crate::data::{Batch, DataSpec};
 use crate::error::Error;
 
@@ -17,44 +15,10 @@ const YEAR: i32 = 365;
 /// A step further away than this says nothing about a day.
 const NEAR_DAYS: i32 = 15;
 
-/// All samples of Level 2 by cube: a cube's earlier samples hold its previous year.
-pub(crate) struct PreviousYear {
-    stores: Vec<Store>,
-    windows: BTreeMap<String, Vec<Window>>,
-}
+/// What Level 2 holds of each cube: its earlier samples hold its previous year.
+pub(crate) struct PreviousYear<'a>(pub(crate) &'a Windows);
 
-/// One sample of a cube.
-struct Window {
-    store: usize,
-    row: usize,
-    /// Last day of each step.
-    dates: Vec<i32>,
-}
-
-impl PreviousYear {
-    /// Notes where Level 2 holds which cube.
-    ///
-    /// # Errors
-    /// [`Error::Files`] if a store cannot be read.
-    pub(crate) fn open(level2: &Path) -> Result<PreviousYear, Error> {
-        let mut found = PreviousYear { stores: Vec::new(), windows: BTreeMap::new() };
-        for split in Split::ALL {
-            for path in store_paths(level2, split)? {
-                let store = Store::open(&path)?;
-                let cubes = store.cube.read_strings("cube_id")?;
-                for (row, cube) in cubes.into_iter().enumerate() {
-                    let region = ([row as u64, 0], [1, store.steps as u64]);
-                    let dates = store.cube.read_region::<i32>("date", &region.0, &region.1)?;
-                    let window =
-                        Window { store: found.stores.len(), row, dates: dates.iter().copied().collect() };
-                    found.windows.entry(cube).or_default().push(window);
-                }
-                found.stores.push(store);
-            }
-        }
-        Ok(found)
-    }
-
+impl PreviousYear<'_> {
     /// `[1, target, channel, y, x]` for the only sample of a batch, linear between the stored steps around each day of
     /// the year before; stored values are filled, so that clouds leave no holes. The mean of the pixel's context where
     /// Level 2 does not hold the cube at that time, or only after the context's end.
@@ -63,7 +27,7 @@ impl PreviousYear {
     /// [`Error::Files`] if a store cannot be read.
     pub(crate) fn forecast(&self, cube: &str, batch: &Batch, spec: &DataSpec) -> Result<Array5<f32>, Error> {
         let mut forecast = context_mean(batch, spec);
-        let windows = self.windows.get(cube).map(Vec::as_slice).unwrap_or_default();
+        let windows = self.0.of(cube);
         let known_until = batch.dates[[0, spec.context_steps - 1]];
         for (c, channel) in spec.dynamic.iter().enumerate() {
             let mut series: BTreeMap<usize, ArrayD<f32>> = BTreeMap::new();
@@ -72,7 +36,7 @@ impl PreviousYear {
                 for (window, step, weight) in around(windows, day, known_until) {
                     let values = match series.entry(window) {
                         Entry::Occupied(known) => known.into_mut(),
-                        Entry::Vacant(free) => free.insert(self.series(&windows[window], channel)?),
+                        Entry::Vacant(free) => free.insert(self.0.series(&windows[window], channel)?),
                     };
                     let (rows, cols) = (forecast.dim().3, forecast.dim().4);
                     for y in 0..rows {
@@ -88,13 +52,6 @@ impl PreviousYear {
             }
         }
         Ok(forecast)
-    }
-
-    fn series(&self, window: &Window, channel: &str) -> Result<ArrayD<f32>, Error> {
-        let store = &self.stores[window.store];
-        let (rows, cols) = (store.size.0 as u64, store.size.1 as u64);
-        let (start, shape) = ([window.row as u64, 0, 0, 0], [1, store.steps as u64, rows, cols]);
-        Ok(store.cube.read_f32(channel, &start, &shape)?)
     }
 }
 
@@ -132,6 +89,7 @@ fn around(windows: &[Window], day: i32, known_until: i32) -> Vec<(usize, usize, 
 mod tests {
     use super::*;
     use crate::data::dataset::Dataset;
+    use minicube::Split;
     use minicube::testing::tiny_level2;
 
     #[test]
@@ -148,14 +106,15 @@ mod tests {
         let batch = samples.batch(&[1], None).unwrap();
         let (cube, row) = samples.place(1);
         let id = &cube.read_strings("cube_id").unwrap()[row];
-        let found = PreviousYear::open(&level2).unwrap().forecast(id, &batch, &spec).unwrap();
+        let windows = Windows::open(&level2).unwrap();
+        let found = PreviousYear(&windows).forecast(id, &batch, &spec).unwrap();
         // 365 days before step 40 + t is half-way between steps 3 + t and 4 + t.
         for ((_, t, c, y, x), &value) in found.indexed_iter() {
             let at = |step: usize| batch.dynamic[[0, step, c, y, x]];
             assert!((value - (at(3 + t) + at(4 + t)) / 2.0).abs() < 1e-6, "{t} {c} {y} {x}");
         }
         // Of a cube that Level 2 does not hold, nothing is known but the context.
-        let unknown = PreviousYear::open(&level2).unwrap().forecast("nowhere", &batch, &spec).unwrap();
+        let unknown = PreviousYear(&windows).forecast("nowhere", &batch, &spec).unwrap();
         assert_eq!(unknown, context_mean(&batch, &spec));
     }
 

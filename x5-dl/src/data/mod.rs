@@ -5,6 +5,7 @@ pub(crate) mod dataset;
 pub(crate) mod scaling;
 pub(crate) mod source;
 pub(crate) mod turn;
+pub(crate) mod windows;
 
 use ndarray::{Array2, Array4, Array5};
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@
 //! backend in, which is then preferred; nothing else in the crate changes.
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 /// Whether the CPU computes, and the kernels made for it can be used.
 pub(crate) const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
@@ -21,6 +22,30 @@ pub(crate) fn device() -> Device {
 /// The same device with gradients recorded.
 pub(crate) fn training_device() -> Device {
     device().autodiff()
+}
+
+/// A backend that the program may be built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// burn's CPU backend, always there.
+    Flex,
+    /// NVIDIA GPUs: `--features cuda`.
+    Cuda,
+    /// Any GPU: `--features wgpu`.
+    Wgpu,
+}
+
+impl Backend {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Flex => "flex",
+            Backend::Cuda => "cuda",
+            Backend::Wgpu => "wgpu",
+        }
+    }
 }
 
 /// Name of the compiled backend, for the run manifest.

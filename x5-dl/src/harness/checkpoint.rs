@@ -22,6 +22,9 @@ pub struct Metric {
     pub gradient_norm: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
+    /// The score of the validation examples by which the best weights are told, where it is not the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_score: Option<f64>,
 }
 
 /// The state of a training run after `step` steps.
@@ -45,6 +48,8 @@ pub(crate) struct Best {
     pub(crate) weights: Weights,
     pub(crate) loss: f64,
     pub(crate) step: u64,
+    /// What puts them in order, smaller is better.
+    pub(crate) rank: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +59,9 @@ struct Note {
     adam_steps: u64,
     average: bool,
     best: Vec<(f64, u64)>,
+    /// Of each of the best; the loss, where an older file says none.
+    #[serde(default)]
+    ranks: Vec<f64>,
     metrics: Vec<Metric>,
     pending: (f64, f64),
 }
@@ -82,14 +90,14 @@ impl State {
         self.average.as_ref().unwrap_or(&self.weights)
     }
 
-    /// Notes a validation of the current weights; the `keep` best are kept, the earlier of two equal ones
+    /// Notes a validation of the current weights; the `keep` best by `rank` are kept, the earlier of two equal ones
     /// first, NaN last.
-    pub(crate) fn validated(&mut self, loss: f64, keep: usize) {
+    pub(crate) fn validated(&mut self, loss: f64, rank: f64, keep: usize) {
         let at =
-            self.best.iter().position(|best| loss.total_cmp(&best.loss).is_lt()).unwrap_or(self.best.len());
+            self.best.iter().position(|best| rank.total_cmp(&best.rank).is_lt()).unwrap_or(self.best.len());
         if at < keep {
             let weights = self.current().clone();
-            self.best.insert(at, Best { weights, loss, step: self.step });
+            self.best.insert(at, Best { weights, loss, step: self.step, rank });
             self.best.truncate(keep);
         }
     }
@@ -112,6 +120,7 @@ impl State {
             adam_steps: self.adam.steps,
             average: self.average.is_some(),
             best: self.best.iter().map(|best| (best.loss, best.step)).collect(),
+            ranks: self.best.iter().map(|best| best.rank).collect(),
             metrics: self.metrics.clone(),
             pending: self.pending,
         };
@@ -140,7 +149,10 @@ impl State {
                 .best
                 .iter()
                 .enumerate()
-                .map(|(rank, &(loss, step))| Best { weights: all.strip(&format!("best{rank}.")), loss, step })
+                .map(|(at, &(loss, step))| {
+                    let rank = note.ranks.get(at).copied().unwrap_or(loss);
+                    Best { weights: all.strip(&format!("best{at}.")), loss, step, rank }
+                })
                 .collect(),
             metrics: note.metrics,
             pending: note.pending,
@@ -159,8 +171,8 @@ mod tests {
         let mut state = State::new(weights.clone());
         state.step = 7;
         state.average = Some(weights);
-        state.validated(0.1 + 0.2, 2);
-        state.validated(0.1, 2);
+        state.validated(0.1 + 0.2, 0.6, 2);
+        state.validated(0.1, 0.7, 2);
         state.pending = (1.0 / 3.0, 0.7);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.safetensors");
@@ -174,7 +186,7 @@ mod tests {
         let mut state = State::new(Weights::default());
         for (step, loss) in [(1, 0.5), (2, 0.3), (3, 0.5), (4, f64::NAN), (5, 0.4)] {
             state.step = step;
-            state.validated(loss, 3);
+            state.validated(7.0, loss, 3);
         }
         assert_eq!(state.best.iter().map(|best| best.step).collect::<Vec<_>>(), [2, 5, 1]);
     }

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
+use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::harness::adam::clip_norm;
 use crate::harness::ahead::ahead;
+use crate::harness::backend;
 use crate::harness::checkpoint::{Best, Metric, State};
 use crate::harness::gradient::{self, Examples, Loss, Network};
+use crate::harness::keep::KeepBy;
 use crate::harness::schedule::Schedule;
 use crate::harness::stop;
-use crate::harness::weights::Weights;
+use crate::harness::weights::{self, Weights};
 
 /// How a network is trained. Lengths are in steps, never in seconds, so that a run can be repeated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct FitPlan {
     pub loss: Loss,
     /// So many of the best validations are kept.
     pub keep: usize,
+    /// What they are best by.
+    #[serde(default, skip_serializing_if = "KeepBy::is_loss")]
+    pub keep_by: KeepBy,
     /// Validations in a row that are no better than one before, after which training ends; none = never.
     pub patience: Option<u64>,
     /// Validation every so many steps, and at the end.
@@ -57,6 +63,8 @@ pub(crate) trait Feed {
     fn training(&self, batch: u64) -> Result<Examples, Error>;
     /// Fixed examples for validation.
     fn validation(&self) -> &[Examples];
+    /// The score of the predictions for the validation examples by which the best weights are kept.
+    fn judge(&self, predictions: &[ArrayD<f32>]) -> f64;
     /// Called after each step with the last loss.
     fn progress(&self, step: u64, loss: f64);
     /// Called with all metrics so far, whenever there is a checkpoint.
@@ -82,8 +90,8 @@ pub(crate) fn fit(
         None => State::new(initial()?),
     };
     if plan.steps == 0 && state.best.is_empty() {
-        let loss = validation_loss(network, &state, plan, feed.validation())?;
-        state.validated(loss, 1);
+        let (loss, score) = validation(network, &state, plan, feed)?;
+        state.validated(loss, plan.keep_by.rank(score.unwrap_or(loss)), 1);
         state.save(checkpoint, key)?;
     }
     let batches = state.step * plan.parts()..plan.steps * plan.parts();
@@ -112,7 +120,7 @@ fn steps(
         let stops = stop::is_asked();
         let at_end = state.step == plan.steps;
         if at_end || state.step.is_multiple_of(plan.validate_every) {
-            validate(network, state, plan, feed.validation(), rate)?;
+            validate(network, state, plan, feed, rate)?;
         }
         if at_end || stops || is_exhausted(state, plan) || state.step.is_multiple_of(plan.checkpoint_every) {
             save(state)?;
@@ -171,28 +179,37 @@ fn step(
     Ok(Some((loss, norm)))
 }
 
-fn validation_loss(
+/// Loss of the validation examples, and their score where the best are kept by it.
+fn validation(
     network: &dyn Network,
     state: &State,
     plan: &FitPlan,
-    examples: &[Examples],
-) -> Result<f64, Error> {
+    feed: &impl Feed,
+) -> Result<(f64, Option<f64>), Error> {
+    let examples = feed.validation();
     let losses = examples
         .iter()
         .map(|part| gradient::loss_only(network, state.current(), part, plan.loss))
         .collect::<Result<Vec<f64>, _>>()?;
-    Ok(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
+    let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+    if plan.keep_by.is_loss() {
+        return Ok((loss, None));
+    }
+    let device = backend::device();
+    let network = network.loaded(state.current(), &device)?;
+    let predict = |part: &Examples| weights::to_array(network.predict(&part.inputs, &device));
+    Ok((loss, Some(feed.judge(&examples.iter().map(predict).collect::<Vec<_>>()))))
 }
 
 fn validate(
     network: &dyn Network,
     state: &mut State,
     plan: &FitPlan,
-    examples: &[Examples],
+    feed: &impl Feed,
     learning_rate: f64,
 ) -> Result<(), Error> {
-    let loss = validation_loss(network, state, plan, examples)?;
-    state.validated(loss, plan.keep.max(1));
+    let (loss, score) = validation(network, state, plan, feed)?;
+    state.validated(loss, plan.keep_by.rank(score.unwrap_or(loss)), plan.keep.max(1));
     let since = state.step - state.metrics.last().map_or(0, |m| m.step);
     state.metrics.push(Metric {
         step: state.step,
@@ -200,6 +217,7 @@ fn validate(
         validation_loss: loss,
         gradient_norm: state.pending.1 / since as f64,
         learning_rate,
+        validation_score: score,
     });
     state.pending = (0.0, 0.0);
     Ok(())
@@ -208,11 +226,10 @@ fn validate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::backend;
     use crate::harness::schedule::Decay;
     use crate::model::Model;
     use crate::model::rnn::{PixelRnn, RnnShape};
-    use ndarray::{ArrayD, IxDyn};
+    use ndarray::IxDyn;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -235,6 +252,7 @@ mod tests {
         /// A batch with a NaN in the second of its items.
         spoilt: Option<u64>,
         seen: AtomicU64,
+        judged: AtomicU64,
     }
 
     /// The target is the first driver: learnable.
@@ -250,6 +268,7 @@ mod tests {
             target,
             steps: 4,
             samples: (0..12).map(|k| format!("sample {k}")).collect(),
+            ..Examples::default()
         }
     }
 
@@ -268,6 +287,10 @@ mod tests {
         fn validation(&self) -> &[Examples] {
             &self.validation
         }
+        /// The later the better, until the fourth time, which is step 28.
+        fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
+            (3.0 - self.judged.fetch_add(1, Ordering::Relaxed) as f64).abs()
+        }
         fn progress(&self, _step: u64, _loss: f64) {}
         fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
             Ok(())
@@ -285,6 +308,7 @@ mod tests {
             clip_norm: Some(1.0),
             loss: Loss::MaskedMse,
             keep: 2,
+            keep_by: KeepBy::Loss,
             patience: None,
             validate_every: 7,
             checkpoint_every: 5,
@@ -351,6 +375,20 @@ mod tests {
         assert_eq!((run().0, run().1), (21, 7));
     }
 
+    #[test]
+    fn the_best_and_the_end_follow_the_score_where_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.safetensors");
+        let net = PixelRnn::new(&SHAPE, &backend::device());
+        // The score of steps 7, 14, 21, 28 falls to 0 and rises then.
+        let plan = FitPlan { keep_by: KeepBy::KndviMae, patience: Some(2), ..plan() };
+        let feed = Toy { validation: vec![examples(1000)], ..Toy::default() };
+        let state = fit("toy", &net, || Ok(net.start(3)), &plan, &feed, &path, "key").unwrap();
+        assert_eq!((state.step, state.best[0].step, state.best[1].step), (42, 28, 21));
+        assert_eq!(state.metrics[3].validation_score, Some(0.0));
+        assert_eq!(state.best[0].loss, state.metrics[3].validation_loss);
+    }
+
     /// The mean of the gradients of two batches is that of both together, where each has as many values.
     #[test]
     fn accumulated_batches_are_one_large_batch() {
@@ -372,6 +410,9 @@ mod tests {
             }
             fn validation(&self) -> &[Examples] {
                 &[]
+            }
+            fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
+                f64::NAN
             }
             fn progress(&self, _step: u64, _loss: f64) {}
             fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Loss and gradient of a batch, on two threads when told so, with the same bits either way.
 
 use burn::tensor::{Device, Gradients, Tensor};
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{Array4, ArrayD, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -47,6 +47,8 @@ pub(crate) struct Examples {
     pub(crate) steps: usize,
     /// The sample that each item comes from.
     pub(crate) samples: Vec<String>,
+    /// Quantiles that the network predicts of each value of the target: its values are `[step, quantile, pixel]`.
+    pub(crate) quantiles: Vec<f64>,
 }
 
 impl Examples {
@@ -68,6 +70,7 @@ impl Examples {
             valid: cut(&self.valid),
             steps: self.steps,
             samples: self.samples.get(from..to).unwrap_or_default().to_vec(),
+            quantiles: self.quantiles.clone(),
         }
     }
 }
@@ -86,6 +89,9 @@ pub enum Loss {
     /// The mean over vegetation pixels of each one's mean of (p - y)²: of the vegetation index, where one is among
     /// the forecast variables. What GreenEarthNet's models minimise.
     PixelMse,
+    /// The mean over the quantiles τ of sum max(τ (y - p), (τ - 1) (y - p)) / (count + 1), which each quantile
+    /// minimises (Koenker & Bassett 1978, <https://doi.org/10.2307/1913643>).
+    Quantile,
 }
 
 /// Parts a batch is split into. It is a constant, not the number of threads, so that sums have one order.
@@ -167,6 +173,7 @@ fn over_parts<R: Send>(
         // Each pixel's weights sum to 1.
         Loss::PixelMse => examples.valid.iter().map(|&v| f64::from(v)).sum::<f64>().max(1.0),
         Loss::MaskedNdvi => count(examples) / BANDS as f64 + 1.0,
+        Loss::Quantile => (count(examples) + 1.0) * examples.quantiles.len().max(1) as f64,
         Loss::MaskedL1 | Loss::MaskedMse => count(examples) + 1.0,
     };
     let items = examples.len();
@@ -192,6 +199,18 @@ fn masked_loss(network: &dyn Network, part: &Examples, norm: f64, loss: Loss, de
     let sum = match loss {
         Loss::MaskedL1 => ((prediction - target).abs() * valid).sum(),
         Loss::MaskedMse | Loss::PixelMse => ((prediction - target).powi_scalar(2) * valid).sum(),
+        Loss::Quantile => {
+            let levels = part.quantiles.len();
+            let [items, all] = target.dims();
+            let by_step = |values: Tensor<2>, levels: usize| -> Tensor<4> {
+                values.reshape([items, part.steps, levels, all / part.steps.max(1)])
+            };
+            let missing = by_step(target, 1) - by_step(prediction, levels);
+            let tilt = Array4::from_shape_fn((1, 1, levels, 1), |at| (part.quantiles[at.2] - 0.5) as f32);
+            let tilted: Tensor<4> = weights::from_array(&tilt.into_dyn(), device);
+            // max(τ e, (τ - 1) e) = |e| / 2 + (τ - 1/2) e
+            ((missing.clone().abs() * 0.5 + missing * tilted) * by_step(valid, 1)).sum()
+        }
         Loss::MaskedNdvi => {
             let bands = |values: Tensor<2>| -> Tensor<4> {
                 let [items, all] = values.dims();
@@ -273,6 +292,7 @@ mod tests {
             valid: row(valid),
             steps: 1,
             samples: vec!["a".into()],
+            quantiles: Vec::new(),
         }
     }
 
@@ -286,6 +306,9 @@ mod tests {
         // One pixel of two values, each with half of its weight: (1 + 4) / 2.
         let halves = examples(&[1.0, 3.0, 9.0], &[0.0, 1.0, 0.0], &[0.5, 0.5, 0.0]);
         assert!((of(Loss::PixelMse, &halves) - 2.5).abs() < 1e-6);
+        // Two quantiles of one value 1, .1 of 3 and .9 of .5: .9 · 2 and .9 · .5, over two quantiles of 1 + 1 values.
+        let both = Examples { quantiles: vec![0.1, 0.9], ..examples(&[3.0, 0.5], &[1.0], &[1.0]) };
+        assert!((of(Loss::Quantile, &both) - 2.25 / 4.0).abs() < 1e-6);
         // NDVI of (0.1, 0.3) is 0.5, of (0.2, 0.3) is 0.2: 0.09 over one pixel and one.
         let bands = examples(&[0.0, 0.0, 0.1, 0.3], &[0.5, 0.5, 0.2, 0.3], &[1.0; 4]);
         assert!((of(Loss::MaskedNdvi, &bands) - 0.045).abs() < 1e-5);

@@ -13,13 +13,14 @@ pub(crate) fn events(metrics: &[Metric]) -> Vec<u8> {
     record(&mut file, &bytes(3, b"brain.Event:2"));
     for metric in metrics {
         let values = [
-            ("loss/train", metric.train_loss),
-            ("loss/validation", metric.validation_loss),
-            ("gradient_norm", metric.gradient_norm),
-            ("learning_rate", metric.learning_rate),
+            ("loss/train", Some(metric.train_loss)),
+            ("loss/validation", Some(metric.validation_loss)),
+            ("gradient_norm", Some(metric.gradient_norm)),
+            ("learning_rate", Some(metric.learning_rate)),
+            ("score/validation", metric.validation_score),
         ];
-        let summary: Vec<u8> =
-            values.iter().flat_map(|(tag, value)| bytes(1, &scalar(tag, *value))).collect();
+        let known = values.iter().filter_map(|(tag, value)| Some(scalar(tag, (*value)?)));
+        let summary: Vec<u8> = known.flat_map(|value| bytes(1, &value)).collect();
         let mut event = double(1, metric.step as f64);
         event.extend(key(2, 0));
         event.extend(varint(metric.step));
@@ -86,6 +87,7 @@ mod tests {
             validation_loss: 0.25,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
+            validation_score: None,
         };
         let expected = include_bytes!("../../tests/data/tensorboard_events.bin");
         assert_eq!(events(&[metric(5, 0.5), metric(300, 0.125)]), expected);

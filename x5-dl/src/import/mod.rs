@@ -1,5 +1,6 @@
 //! Weights that were trained elsewhere: safetensors, and PyTorch's state dicts and Lightning checkpoints.
 
+mod backbone;
 mod floats;
 mod pickle;
 mod torch;
@@ -28,7 +29,7 @@ pub fn import_weights(plan: &Plan, model: &str, file: &Path, out: Option<&Path>)
         let failure = Failure::new(format!("no model `{model}` in [train]; found {}", names.join(", ")));
         return Err(failure.hint("name one of them with --model"));
     };
-    let network = found.architecture.network(&backend::device());
+    let network = found.architecture.network(found.quantiles.len(), &backend::device());
     let weights = read(file, found.architecture.kind(), &*network)?;
     let default: PathBuf = plan.models_dir.join(model).join("imported.safetensors");
     let out = out.unwrap_or(&default);
@@ -59,6 +60,16 @@ pub(crate) fn read(path: &Path, kind: ModelKind, network: &dyn Network) -> Resul
         return Ok(named);
     }
     Err(Error::Import { path: path.to_owned(), differences })
+}
+
+/// The weights `start` of a network, with those of its backbone from a file.
+///
+/// # Errors
+/// - [`Error::Config`] if the network has no backbone,
+/// - [`Error::Io`], [`Error::WeightsFile`] or [`Error::TorchFile`] if the file cannot be read,
+/// - [`Error::Import`] if it is of another backbone.
+pub(crate) fn with_backbone(start: Weights, path: &Path) -> Result<Weights, Error> {
+    backbone::with_backbone(start, &arrays(path)?, path)
 }
 
 /// The arrays of real numbers in a file, by name.

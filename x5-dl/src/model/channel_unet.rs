@@ -183,6 +183,13 @@ impl Model for ChannelUnet {
         let layer = if *layer == "0" { "conv" } else { "norm" };
         Some(format!("{head}decoder.blocks.{block}.{conv}.{layer}.{kind}"))
     }
+
+    fn exported_name(own: &str) -> Option<String> {
+        let name = format!("model.{}", own.replace("segmentation_head.", "segmentation_head.0."));
+        let Some((head, rest)) = name.split_once("decoder.blocks.") else { return Some(name) };
+        let rest = rest.replace(".conv.", ".0.").replace(".norm.", ".1.");
+        Some(format!("{head}decoder.blocks.{rest}"))
+    }
 }
 
 #[cfg(test)]

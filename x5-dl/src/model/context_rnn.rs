@@ -19,7 +19,7 @@ use crate::model::efficientnet::Encoder;
 use crate::model::fpn::{self, Fpn};
 use crate::model::layers::{Conv, cut_to, pad_to};
 use crate::model::pvt::{self, Pyramid};
-use crate::model::rnn::{Gru, Linear, Mlp, linear_name, one_series};
+use crate::model::rnn::{Gru, Linear, Mlp, exported_linear, linear_name, one_series};
 use crate::model::{Defaults, Layout, Model, Sizes, init, kept};
 
 /// Pixels that are forecast at once where no gradients are recorded.
@@ -98,12 +98,12 @@ impl ContextRnn {
         maps.permute([0, 2, 3, 1]).reshape([items * rows * cols, all])
     }
 
-    /// Vegetation index of each step, `[step, pixel]`, in 0..1.
+    /// Vegetation index of each step, `[step, quantile, pixel]`, in 0..1.
     ///
     /// # Shapes
     /// - `pixels`: `[pixel, location + hidden]`
     /// - `weather`: `[step, pixel, variable]`
-    fn unroll(&self, pixels: Tensor<2>, weather: Tensor<3>) -> Tensor<2> {
+    fn unroll(&self, pixels: Tensor<2>, weather: Tensor<3>) -> Tensor<3> {
         let ([count, all], steps) = (pixels.dims(), self.target_steps);
         let pixels = pixels.transpose();
         let place: Tensor<3> = pixels.clone().narrow(0, 0, self.location).unsqueeze_dim(1);
@@ -112,7 +112,8 @@ impl ContextRnn {
         let width = drivers.dims()[0];
         let update = self.update_mlp.forward(drivers.reshape([width, steps * count]));
         let states = self.rnn.forward(update, pixels.narrow(0, self.location, all - self.location), steps);
-        sigmoid(self.head.columns(states)).reshape([steps, count])
+        let out: Tensor<2> = sigmoid(self.head.columns(states));
+        out.reshape([self.head.outputs(), steps, count]).swap_dims(0, 1)
     }
 }
 
@@ -169,6 +170,10 @@ impl Model for ContextRnn {
         }
     }
 
+    fn with_quantiles(self, count: usize, device: &Device) -> ContextRnn {
+        ContextRnn { head: Linear::new(self.head.inputs(), count, device), ..self }
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         let context: Tensor<5> = weights::from_array(&inputs[0], device);
         let [items, steps, _, rows, cols] = context.dims();
@@ -193,9 +198,10 @@ impl Model for ContextRnn {
             let n = at_once.min(count - from);
             self.unroll(pixels.clone().narrow(0, from, n), weather.clone().narrow(1, from, n))
         });
-        let values: Tensor<2> = Tensor::cat(parts.collect(), 1);
-        let values: Tensor<3> = values.reshape([self.target_steps, items, count / items]);
-        values.swap_dims(0, 1).reshape([items, self.target_steps * count / items])
+        let (steps, quantiles, each) = (self.target_steps, self.head.outputs(), count / items);
+        let values: Tensor<3> = Tensor::cat(parts.collect(), 2);
+        let values: Tensor<4> = values.reshape([steps, quantiles, items, each]);
+        values.permute([2, 0, 1, 3]).reshape([items, steps * quantiles * each])
     }
 
     /// PyTorch's defaults: U(±1/√fan_in), for the GRU U(±1/√hidden).
@@ -216,6 +222,13 @@ impl Model for ContextRnn {
             return fpn::published_name(inner).map(|own| format!("pyramid.{own}"));
         }
         Some(linear_name(&name.replace("update_encoder.", "update_mlp.")))
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(match own.strip_prefix("pyramid.") {
+            Some(inner) => format!("model.state_encoder.{}", fpn::exported_name(inner)),
+            None => format!("model.{}", exported_linear(&own.replace("update_mlp.", "update_encoder."))),
+        })
     }
 }
 

@@ -196,6 +196,10 @@ impl Model for Contextformer {
     fn published_name(name: &str) -> Option<String> {
         Some(pvt::published_name(name.strip_prefix("model.").unwrap_or(name)))
     }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(format!("model.{}", own.replace("stages.", "stages_")))
+    }
 }
 
 #[cfg(test)]

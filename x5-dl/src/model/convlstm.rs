@@ -17,6 +17,7 @@ use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::kernel;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
+use crate::model::teacher::{Teacher, fed};
 use crate::model::{Defaults, Layout, Model, Sizes, kept};
 
 /// Sizes of the network.
@@ -66,7 +67,13 @@ impl ConvLstm {
     /// - `context`: `[batch, context, channel, y, x]`
     /// - `statics`: `[batch, layer, y, x]`
     /// - `weather`: `[batch, step, variable, y, x]`, of context and target; with the published lag the last is not looked at
-    fn forecast(&self, context: Tensor<5>, statics: Tensor<4>, weather: Tensor<5>) -> Vec<Tensor<4>> {
+    fn forecast(
+        &self,
+        context: Tensor<5>,
+        statics: Tensor<4>,
+        weather: Tensor<5>,
+        teacher: Option<&Teacher>,
+    ) -> Vec<Tensor<4>> {
         let steps = context.dims()[1];
         let mut state = zero_states(self.cells.iter().map(|cell| cell.hidden), &statics);
         for t in 0..steps {
@@ -76,7 +83,7 @@ impl ConvLstm {
         }
         let mut frames = vec![self.output(&state)];
         for s in 1..self.target_steps {
-            let last = frames[s - 1].clone();
+            let last = fed(teacher, &frames[s - 1], s - 1);
             let now = frame(&weather, steps + s - 1 + self.ahead);
             let input = Tensor::cat(vec![last, statics.clone(), now], 1);
             self.step(input, &mut state);
@@ -147,11 +154,16 @@ impl Model for ConvLstm {
         ConvLstm { cells, target_steps: shape.target_steps, ahead: usize::from(!shape.quirks) }
     }
 
+    fn feeds_back() -> bool {
+        true
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         frames_to_rows(self.forecast(
             weights::from_array(&inputs[0], device),
             weights::from_array(&inputs[1], device),
             weights::from_array(&inputs[2], device),
+            Teacher::of(inputs, device).as_ref(),
         ))
     }
 
@@ -159,6 +171,10 @@ impl Model for ConvLstm {
     fn published_name(name: &str) -> Option<String> {
         let cell = name.split_once("conv_lstm.cell_list.").map(|(_, cell)| format!("cells.{cell}"));
         Some(cell.unwrap_or_else(|| name.to_owned()))
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(format!("model.conv_lstm.cell_list.{}", own.strip_prefix("cells.")?))
     }
 }
 
@@ -278,6 +294,41 @@ mod tests {
             assert!(before.iter().any(|v| *v > 0.0));
             assert_eq!(before == after, quirks);
         }
+    }
+
+    /// With all observed frames fed, the forecast of a step is that of a network that has them as context.
+    #[test]
+    fn observed_frames_stand_in_for_forecast_ones() {
+        let device = backend::device();
+        let net = |steps: usize| {
+            let net = ConvLstm::new(&shape(&[3], steps), &device);
+            net.loaded(&net.start(5), &device).unwrap()
+        };
+        let values = |shape: &[usize], seed: usize| {
+            let mut k = seed;
+            ArrayD::from_shape_simple_fn(ndarray::IxDyn(shape), || {
+                k += 1;
+                (k * 37 % 101) as f32 / 101.0
+            })
+        };
+        let (context, statics) = (values(&[1, 3, 4, 4, 4], 0), values(&[1, 1, 4, 4], 7));
+        let (weather, truth) = (values(&[1, 6, 5, 4, 4], 3), values(&[1, 3, 4, 4, 4], 11));
+        let mut inputs = vec![context.clone(), statics, weather, ArrayD::zeros(ndarray::IxDyn(&[0]))];
+        let free = weights::to_array(net(3).predict(&inputs, &device));
+        let longer = ndarray::concatenate![
+            ndarray::Axis(1),
+            context,
+            truth.slice(ndarray::s![.., ..2, .., .., ..]).into_dyn()
+        ];
+        let expected =
+            weights::to_array(net(1).predict(&[longer, inputs[1].clone(), inputs[2].clone()], &device));
+        inputs.extend([truth, ArrayD::ones(ndarray::IxDyn(&[1, 3, 1, 4, 4]))]);
+        let taught = weights::to_array(net(3).predict(&inputs, &device));
+        let last = |rows: &ArrayD<f32>| rows.slice(ndarray::s![.., -64..]).to_owned().into_dyn();
+        testing::close(&last(&taught), &expected, 1e-6);
+        assert_ne!(taught, free);
+        inputs[5].fill(0.0);
+        assert_eq!(weights::to_array(net(3).predict(&inputs, &device)), free);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::convlstm::Cell;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
+use crate::model::teacher::{Teacher, fed};
 use crate::model::{Defaults, Layout, Model, Sizes};
 
 /// Sizes of the network.
@@ -56,7 +57,13 @@ impl ConvLstmAe {
     /// - `context`: `[batch, context, channel, y, x]`
     /// - `statics`: `[batch, layer, y, x]`
     /// - `weather`: `[batch, context + target, variable, y, x]`
-    fn forecast(&self, context: &Tensor<5>, statics: &Tensor<4>, weather: &Tensor<5>) -> Vec<Tensor<4>> {
+    fn forecast(
+        &self,
+        context: &Tensor<5>,
+        statics: &Tensor<4>,
+        weather: &Tensor<5>,
+        teacher: Option<&Teacher>,
+    ) -> Vec<Tensor<4>> {
         let steps = context.dims()[1];
         let encoder = [&self.encoder_1_convlstm, &self.encoder_2_convlstm];
         let decoder = [&self.decoder_1_convlstm, &self.decoder_2_convlstm];
@@ -69,6 +76,9 @@ impl ConvLstmAe {
         let mut last = sigmoid(self.conv.forward(states[1].0.clone()) + index);
         let mut frames = Vec::with_capacity(self.target_steps);
         for t in 0..self.target_steps {
+            if t > 0 {
+                last = fed(teacher, &last, t - 1);
+            }
             step(decoder, inputs(last.clone(), steps + t), &mut states);
             last = sigmoid(self.conv.forward(states[1].0.clone()) + last);
             frames.push(last.clone());
@@ -125,11 +135,16 @@ impl Model for ConvLstmAe {
         }
     }
 
+    fn feeds_back() -> bool {
+        true
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         frames_to_rows(self.forecast(
             &weights::from_array(&inputs[0], device),
             &weights::from_array(&inputs[1], device),
             &weights::from_array(&inputs[2], device),
+            Teacher::of(inputs, device).as_ref(),
         ))
     }
 
@@ -142,6 +157,10 @@ impl Model for ConvLstmAe {
     /// The published checkpoints hold the network as `model`.
     fn published_name(name: &str) -> Option<String> {
         Some(name.strip_prefix("model.").unwrap_or(name).to_owned())
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(format!("model.{own}"))
     }
 }
 

@@ -136,6 +136,16 @@ pub(crate) fn published_name(name: &str) -> Option<String> {
     Some(format!("{head}seg_blocks.{scale}.{block}.{layer}.{kind}"))
 }
 
+/// The inverse of [`published_name`].
+pub(crate) fn exported_name(own: &str) -> String {
+    let name = own.replace("segmentation_head.", "segmentation_head.0.");
+    let Some((head, rest)) = name.split_once("seg_blocks.") else { return name };
+    let parts: Vec<&str> = rest.split('.').collect();
+    let [scale, block, layer, kind] = parts.as_slice() else { return name };
+    let layer = if *layer == "conv" { "0" } else { "1" };
+    format!("{head}seg_blocks.{scale}.block.{block}.block.{layer}.{kind}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! A model is one file here, which implements [`Model`], and one line in [`models!`].
 
+pub(crate) mod arcon_stf;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod channel_unet;
@@ -20,6 +21,7 @@ pub(crate) mod pvt;
 pub(crate) mod rnn;
 pub(crate) mod sg_convlstm;
 pub(crate) mod st_unet;
+pub(crate) mod teacher;
 pub(crate) mod unet;
 
 use burn::module::Module;
@@ -32,6 +34,7 @@ use crate::data::scaling::Scaling;
 use crate::error::Error;
 use crate::harness::gradient::{Loss, Network};
 use crate::harness::weights::{self, Weights};
+use crate::model::arcon_stf::ArconStfShape;
 use crate::model::channel_unet::ChannelUnetShape;
 use crate::model::content_dynamic::ContentDynamicShape;
 use crate::model::context_rnn::ContextRnnShape;
@@ -57,6 +60,11 @@ pub(crate) trait Model: Module + Sync + 'static {
     /// The network with all parameters zero.
     fn new(shape: &Self::Shape, device: &Device) -> Self;
 
+    /// The network with so many quantiles of each value; one without where it has no heads for them.
+    fn with_quantiles(self, _count: usize, _device: &Device) -> Self {
+        self
+    }
+
     /// Predictions for the items of `inputs`, each flattened to one row; the inputs are those of the model's
     /// [`Layout`].
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2>;
@@ -66,9 +74,25 @@ pub(crate) trait Model: Module + Sync + 'static {
         init::uniform(weights::collect(self), seed, init::fan_in)
     }
 
+    /// How many numbers say what happens between two frames, where they are drawn in training; the divergence of their
+    /// distribution is then one more value of each item.
+    fn latent(_shape: &Self::Shape) -> Option<usize> {
+        None
+    }
+
+    /// Whether it goes on from its own frames, and takes observed ones in their place: `model::teacher`.
+    fn feeds_back() -> bool {
+        false
+    }
+
     /// What is wrong with the configuration: the key and the reason.
     fn problems(_config: &ModelConfig) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    /// The published name of a parameter of ours, the inverse of [`Model::published_name`]; none where nothing is published.
+    fn exported_name(_own: &str) -> Option<String> {
+        None
     }
 
     /// Our name of an array of a published checkpoint; none where it is no parameter of ours. Our own names stay.
@@ -170,6 +194,19 @@ macro_rules! models {
                 }
             }
 
+            pub(crate) fn feeds_back(self) -> bool {
+                match self {
+                    $(ModelKind::$kind => <$net as Model>::feeds_back(),)*
+                }
+            }
+
+            /// The published name of a parameter of a network of this kind; none where nothing is published.
+            pub(crate) fn exported_name(self, own: &str) -> Option<String> {
+                match self {
+                    $(ModelKind::$kind => <$net as Model>::exported_name(own),)*
+                }
+            }
+
             /// Our name of an array of a checkpoint of this kind, if it is a parameter of ours.
             pub(crate) fn own_name(self, name: &str) -> Option<String> {
                 match self {
@@ -187,10 +224,19 @@ macro_rules! models {
                 }
             }
 
-            /// The network with all parameters zero.
-            pub(crate) fn network(&self, device: &Device) -> Box<dyn Network> {
+            /// How many numbers say what happens between two frames.
+            pub(crate) fn latent(&self) -> Option<usize> {
                 match self {
-                    $(Architecture::$kind(shape) => Box::new(<$net as Model>::new(shape, device)),)*
+                    $(Architecture::$kind(shape) => <$net as Model>::latent(shape),)*
+                }
+            }
+
+            /// The network with all parameters zero, of so many quantiles; one value where there are none.
+            pub(crate) fn network(&self, quantiles: usize, device: &Device) -> Box<dyn Network> {
+                match self {
+                    $(Architecture::$kind(shape) => {
+                        Box::new(<$net as Model>::new(shape, device).with_quantiles(quantiles.max(1), device))
+                    })*
                 }
             }
         }
@@ -216,6 +262,8 @@ models! {
     ChannelUnet(ChannelUnetShape) = channel_unet::ChannelUnet;
     /// Content that stays and a state that weather changes.
     ContentDynamic(ContentDynamicShape) = content_dynamic::ContentDynamic;
+    /// Stochastic video prediction of EarthNet2021, in our reading.
+    ArconStf(ArconStfShape) = arcon_stf::ArconStf;
     /// Transformer over time of GreenEarthNet.
     Contextformer(ContextformerShape) = contextformer::Contextformer;
 }

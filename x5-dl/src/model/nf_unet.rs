@@ -15,6 +15,7 @@ use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::film::FilmBlock;
 use crate::model::layers::{cut_to, frame, frames_to_rows, pad_to};
+use crate::model::teacher::{Teacher, fed};
 use crate::model::unet::{self, Decoder, Encoder};
 use crate::model::{Defaults, Layout, Model, Sizes};
 
@@ -58,13 +59,22 @@ impl NfUnet {
     /// - `last`: `[batch, channel, y, x]`, the last context frame
     /// - `statics`: `[batch, layer, y, x]`
     /// - `weather`: `[batch, target, variable, 1, 1]`
-    fn forecast(&self, last: Tensor<4>, statics: Tensor<4>, weather: &Tensor<5>) -> Vec<Tensor<4>> {
+    fn forecast(
+        &self,
+        last: Tensor<4>,
+        statics: Tensor<4>,
+        weather: &Tensor<5>,
+        teacher: Option<&Teacher>,
+    ) -> Vec<Tensor<4>> {
         let [_, _, rows, cols] = last.dims();
         let side = 1 << self.depth;
         let statics = pad_to(statics, side);
         let mut image = pad_to(last, side);
-        let mut frames = Vec::with_capacity(self.target_steps);
+        let mut frames: Vec<Tensor<4>> = Vec::with_capacity(self.target_steps);
         for t in 0..self.target_steps {
+            if let (Some(before), true) = (frames.last(), teacher.is_some()) {
+                image = pad_to(fed(teacher, before, t - 1), side);
+            }
             let weather = frame(weather, t);
             let mut scales = self.enc.forward(Tensor::cat(vec![image, statics.clone()], 1));
             let coarsest = scales[self.depth].clone();
@@ -119,13 +129,18 @@ impl Model for NfUnet {
         }
     }
 
+    fn feeds_back() -> bool {
+        true
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         let context: Tensor<5> = weights::from_array(&inputs[0], device);
         let steps = context.dims()[1];
         let weather: Tensor<5> = weights::from_array(&inputs[2], device);
         let weather = weather.narrow(1, steps, self.target_steps).mean_dim(3).mean_dim(4);
         let last = frame(&context, steps - 1);
-        frames_to_rows(self.forecast(last, weights::from_array(&inputs[1], device), &weather))
+        let statics = weights::from_array(&inputs[1], device);
+        frames_to_rows(self.forecast(last, statics, &weather, Teacher::of(inputs, device).as_ref()))
     }
 
     fn problems(config: &ModelConfig) -> Vec<(&'static str, String)> {
@@ -139,6 +154,13 @@ impl Model for NfUnet {
         let (number, rest) = rest.split_once('.')?;
         let number = number.parse::<usize>().ok()?.checked_sub(1)?;
         Some(format!("conditioning_layers.{number}.{rest}"))
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        let name = unet::exported_name(own);
+        let Some(rest) = name.strip_prefix("model.conditioning_layers.") else { return Some(name) };
+        let (number, rest) = rest.split_once('.')?;
+        Some(format!("model.conditioning_layers.{}.{rest}", number.parse::<usize>().ok()? + 1))
     }
 }
 

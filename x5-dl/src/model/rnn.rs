@@ -77,7 +77,7 @@ pub(crate) struct Gru {
 }
 
 impl PixelRnn {
-    /// Vegetation index of each driven step, `[pixel, step]`, in 0..1.
+    /// Vegetation index of each driven step, `[pixel, step * quantile]`, in 0..1.
     ///
     /// # Shapes
     /// - `vegetation`: `[pixel, context]`, in 0..1
@@ -95,7 +95,9 @@ impl PixelRnn {
         };
         let drivers = drivers.permute([2, 1, 0]).reshape([width, steps * pixels]);
         let states = self.rnn.forward(self.update_mlp.forward(drivers), state, steps);
-        sigmoid(self.head.columns(states)).reshape([steps, pixels]).transpose()
+        let quantiles = self.head.outputs();
+        let out: Tensor<3> = sigmoid(self.head.columns(states)).reshape([quantiles, steps, pixels]);
+        out.permute([2, 1, 0]).reshape([pixels, steps * quantiles])
     }
 }
 
@@ -123,6 +125,11 @@ impl Linear {
     /// Width of the input.
     pub(crate) fn inputs(&self) -> usize {
         self.weight.dims()[1]
+    }
+
+    /// Width of the output.
+    pub(crate) fn outputs(&self) -> usize {
+        self.weight.dims()[0]
     }
 
     /// `[item, output]` of `[item, input]`.
@@ -205,6 +212,10 @@ impl Model for PixelRnn {
         }
     }
 
+    fn with_quantiles(self, count: usize, device: &Device) -> PixelRnn {
+        PixelRnn { head: Linear::new(self.head.inputs(), count, device), ..self }
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         self.forecast(
             weights::from_array(&inputs[0], device),
@@ -227,6 +238,18 @@ impl Model for PixelRnn {
 
     fn published_name(name: &str) -> Option<String> {
         Some(linear_name(name.strip_prefix("model.").unwrap_or(name)))
+    }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(format!("model.{}", exported_linear(own)))
+    }
+}
+
+/// The inverse of [`linear_name`].
+pub(crate) fn exported_linear(own: &str) -> String {
+    match own.split_once(".lin.").and_then(|(mlp, layer)| Some((mlp, layer.split_once('.')?))) {
+        Some((mlp, (layer, kind))) => format!("{mlp}.module.{layer}.1.{kind}"),
+        None => own.to_owned(),
     }
 }
 

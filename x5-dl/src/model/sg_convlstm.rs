@@ -16,6 +16,7 @@ use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, last_clear, zero_states};
+use crate::model::teacher::{Teacher, fed};
 use crate::model::{Defaults, Layout, Model, Sizes, kept};
 
 /// Sizes of the network.
@@ -75,6 +76,7 @@ impl SgConvLstm {
         statics: &Tensor<4>,
         weather: &Tensor<5>,
         masked: &Tensor<5>,
+        teacher: Option<&Teacher>,
     ) -> Vec<Tensor<4>> {
         let steps = context.dims()[1];
         let mut state = zero_states(self.cells.iter().map(|cell| cell.hidden), statics);
@@ -94,7 +96,7 @@ impl SgConvLstm {
         let clear = frame(masked, 0).zeros_like();
         let mut frames = vec![last + difference];
         for s in 1..self.target_steps {
-            let before = frames[s - 1].clone();
+            let before = fed(teacher, &frames[s - 1], s - 1);
             let difference = step(steps + s - 1, before.clone(), clear.clone());
             frames.push(before + difference);
         }
@@ -162,6 +164,10 @@ impl Model for SgConvLstm {
         SgConvLstm { cells, target_steps: shape.target_steps, ahead: usize::from(!shape.quirks) }
     }
 
+    fn feeds_back() -> bool {
+        true
+    }
+
     fn forward(&self, inputs: &[ArrayD<f32>], device: &Device) -> Tensor<2> {
         let context = weights::from_array(&inputs[0], device);
         let last = last_clear(&context, &inputs[3]);
@@ -171,6 +177,7 @@ impl Model for SgConvLstm {
             &weights::from_array(&inputs[1], device),
             &weights::from_array(&inputs[2], device),
             &weights::from_array(&inputs[3], device),
+            Teacher::of(inputs, device).as_ref(),
         ))
     }
 }

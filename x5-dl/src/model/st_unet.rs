@@ -140,6 +140,10 @@ impl Model for StUnet {
     fn published_name(name: &str) -> Option<String> {
         unet::published_name(name)
     }
+
+    fn exported_name(own: &str) -> Option<String> {
+        Some(unet::exported_name(own))
+    }
 }
 
 #[cfg(test)]

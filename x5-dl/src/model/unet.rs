@@ -155,6 +155,25 @@ pub(crate) fn published_name(name: &str) -> Option<String> {
     Some(named.join("."))
 }
 
+/// The inverse of [`published_name`].
+pub(crate) fn exported_name(own: &str) -> String {
+    let parts: Vec<&str> = own.split('.').collect();
+    let mut named = vec!["model"];
+    for (i, part) in parts.iter().enumerate() {
+        let in_sequence = i >= 2 && parts[i - 2] == "layers";
+        named.push(match *part {
+            "conv" if in_sequence => "0",
+            "norm" if in_sequence => "1",
+            "film" => "FiLM",
+            part => part,
+        });
+        if *part == "last_layer" {
+            named.push("0");
+        }
+    }
+    named.join(".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,8 @@ pub(crate) mod greenearthnet;
 pub(crate) mod impact;
 pub(crate) mod landscape;
 pub(crate) mod pixel;
+pub(crate) mod quantiles;
+pub(crate) mod seasonal;
 pub(crate) mod summary;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! One row of the score table for each split and forecaster.
 
-use ndarray::{Array3, ArrayView4, Axis, Zip};
+use ndarray::{Array3, ArrayView4, Axis, Slice, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, DataSpec, context};
@@ -8,6 +8,8 @@ use crate::score::ens::{self, EarthNetScore, EnsComponents};
 use crate::score::error_by_lead::{ErrorSums, IndexErrors, greenness, kndvi};
 use crate::score::greenearthnet::{self, CubeScore, Filter, GreennessScore};
 use crate::score::pixel::PixelScore;
+use crate::score::quantiles::{QuantileScore, QuantileSums};
+use crate::seasonal_score::SeasonalScore;
 
 /// Scores of one forecaster on one split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Score {
     pub earthnet: Option<EarthNetScore>,
     /// Scores of greenness by pixel and land cover, where land cover is known and some pixel is observed often enough.
     pub greenness: Option<GreennessScore>,
+    /// How forecast quantiles of kNDVI hold; none where the model forecasts one value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<QuantileScore>,
+    /// The forecast beside the mean seasonal cycle, where Level 2 has several years of a cube; of models only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seasonal: Option<SeasonalScore>,
 }
 
 /// What one sample contributes to a score.
@@ -36,6 +44,31 @@ pub(crate) struct SampleScore {
     errors: Option<ErrorSums>,
     components: Option<EnsComponents>,
     greenness: Option<(&'static str, CubeScore)>,
+    quantiles: QuantileSums,
+}
+
+impl SampleScore {
+    /// The same with what quantiles `[step, quantile, y, x]` of the only forecast variable contribute.
+    pub(crate) fn with_quantiles(
+        self,
+        (levels, quantiles): (&[f64], ArrayView4<'_, f32>),
+        batch: &Batch,
+        spec: &DataSpec,
+        scoring: &Scoring,
+    ) -> SampleScore {
+        let index = |frames| kndvi(frames, &spec.dynamic, scoring.ndvi_epsilon);
+        let target = context::target(batch, spec.context_steps);
+        let counted = counted(batch, spec, scoring);
+        let mut sums = QuantileSums::default();
+        if let Some(truth) = index(target.index_axis(Axis(0), 0)) {
+            for (k, &level) in levels.iter().enumerate() {
+                if let Some(quantile) = index(quantiles.slice_axis(Axis(1), Slice::from(k..k + 1))) {
+                    sums.push(level, &quantile, &truth, &counted);
+                }
+            }
+        }
+        SampleScore { quantiles: sums, ..self }
+    }
 }
 
 /// How samples are scored.
@@ -60,16 +93,22 @@ pub(crate) fn score_sample(
     let target = target.index_axis(Axis(0), 0);
     let valid = context::target_valid(batch, spec.context_steps).index_axis(Axis(0), 0).to_owned();
     let index = |frames| kndvi(frames, &spec.dynamic, scoring.ndvi_epsilon);
-    let errors = index(forecast).zip(index(target)).map(|(p, y)| {
-        let vegetation = vegetation(batch, 0, spec, &scoring.vegetation);
-        let counted = Array3::from_shape_fn(valid.dim(), |(t, r, c)| valid[[t, r, c]] * vegetation[[r, c]]);
-        ErrorSums::of(&p, &y, &counted)
-    });
+    let errors = index(forecast)
+        .zip(index(target))
+        .map(|(p, y)| ErrorSums::of(&p, &y, &counted(batch, spec, scoring)));
     let bands = ["blue", "green", "red", "nir"];
     let components = (spec.dynamic.iter().map(String::as_str).eq(bands))
         .then(|| ens::cube_components(forecast, target, valid.view()));
     let greenness = cube_greenness(batch, forecast, reference, spec, scoring.ndvi_epsilon);
-    SampleScore { errors, components, greenness }
+    SampleScore { errors, components, greenness, quantiles: QuantileSums::default() }
+}
+
+/// `[step, y, x]`: above 0 where the target of the only sample is a valid observation of vegetation.
+fn counted(batch: &Batch, spec: &DataSpec, scoring: &Scoring) -> Array3<f32> {
+    let valid = context::target_valid(batch, spec.context_steps);
+    let vegetation = vegetation(batch, 0, spec, &scoring.vegetation);
+    let valid = valid.index_axis(Axis(0), 0);
+    Array3::from_shape_fn(valid.dim(), |(t, r, c)| valid[[t, r, c]] * vegetation[[r, c]])
 }
 
 /// Greenness by pixel; `None` where the land cover or the index is not known.
@@ -132,6 +171,10 @@ pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples:
     for errors in samples.iter().filter_map(|s| s.errors.as_ref()) {
         sums.add(errors);
     }
+    let mut quantiles = QuantileSums::default();
+    for sample in samples {
+        quantiles.add(&sample.quantiles);
+    }
     let cubes: Vec<Vec<EnsComponents>> =
         samples.iter().filter_map(|s| s.components).map(|c| vec![c]).collect();
     let greenness: Vec<CubeScore> =
@@ -146,5 +189,7 @@ pub(crate) fn summarise(split: &str, forecaster: &str, spec: &DataSpec, samples:
         kndvi: sums.finish(),
         earthnet: (!cubes.is_empty()).then(|| ens::earthnet_score(&cubes)),
         greenness: greenest.and_then(|index| greenearthnet::aggregate(index, &greenness)),
+        quantiles: quantiles.finish(),
+        seasonal: None,
     }
 }
