@@ -387,10 +387,10 @@ mod tests {
         };
         match name {
             "dynamic" => {
-                batch.dynamic.indexed_iter_mut().for_each(|(at, v)| walk(v, uphill.map(|g| g.dynamic[at])))
+                batch.dynamic.indexed_iter_mut().for_each(|(at, v)| walk(v, uphill.map(|g| g.dynamic[at])));
             }
             "weather" => {
-                batch.weather.indexed_iter_mut().for_each(|(at, v)| walk(v, uphill.map(|g| g.weather[at])))
+                batch.weather.indexed_iter_mut().for_each(|(at, v)| walk(v, uphill.map(|g| g.weather[at])));
             }
             _ => {
                 let elevations = batch.statics.indexed_iter_mut().filter(|((_, layer, ..), _)| *layer == 0);
