@@ -69,7 +69,10 @@ pub(crate) fn ask(
         .filter(|(place, _)| ctx.mine(*place))
         .map(|(_, sample)| {
             let path = cache.join(format!("maps/{sample:06}.f64"));
-            Ok((sample, saliency_maps(job, weather.samples[sample], plan.patch_px, &path)?))
+            Ok((
+                sample,
+                saliency_maps(job, weather.samples[sample], plan.patch_px, plan.gradient_points, &path)?,
+            ))
         })
         .collect::<Result<_, Error>>()?;
     Ok(Answers { shifted, pulsed, paired, inputs, exchanged, counterfactuals, without_other, maps })

@@ -73,6 +73,8 @@ pub struct Config {
     pub map_samples: usize,
     /// Side of the patches that are occluded for the maps, pixels.
     pub patch_px: usize,
+    /// Points of the way from the baseline for integrated gradients; 0 = no gradients.
+    pub gradient_points: usize,
     /// Whether the tables are written as CSV too.
     pub csv: bool,
 }
@@ -108,6 +110,7 @@ impl Default for Config {
             counterfactual: CounterfactualConfig::default(),
             map_samples: 2,
             patch_px: 8,
+            gradient_points: 16,
             csv: false,
         }
     }

@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, Array3, Array4, ArrayView5, Axis};
 use serde::Serialize;
+use x5_dl::GreenIndex;
 
 /// Keeps the quotient finite where both reflectances are nearly 0.
-const EPSILON: f64 = 1e-8;
+pub(crate) const EPSILON: f64 = 1e-8;
 
 /// The explained index and the forecast channels it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +47,14 @@ impl VegetationIndex {
         match self {
             Self::NdviFromBands { .. } | Self::Ndvi { .. } => "NDVI",
             Self::Kndvi { .. } => "kNDVI",
+        }
+    }
+
+    /// The index for gradients.
+    pub(crate) fn green(self) -> GreenIndex {
+        match self {
+            Self::NdviFromBands { .. } | Self::Ndvi { .. } => GreenIndex::Ndvi,
+            Self::Kndvi { .. } => GreenIndex::Kndvi,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod analyse;
 mod ask;
+mod attribution;
 mod bootstrap;
 mod calendar;
 mod choose;
@@ -43,6 +44,7 @@ mod variable;
 mod verify;
 
 pub use analyse::{Answer, Global, SegmentResponse, VegetationSplit};
+pub use attribution::{Attribution, integrated_gradients};
 pub use bootstrap::{Stratum, intervals};
 pub use choose::{Clusters, Sweep, Trial, auto_gamma, choose_clusters};
 pub use config::{Config, CounterfactualConfig, Gamma, MetricName, Only, VariableConfig};
@@ -65,7 +67,7 @@ pub use predictor::{Predictor, TrainedModel};
 pub use rank::{Importance, Input, InputKind, exchanged, inputs, rank_inputs};
 pub use restrict::{Pixels, Restriction};
 pub use run::{check, check_predictor, describe, run, run_predictor};
-pub use saliency::{Saliency, central_difference, mean_over_steps, occluded, patches};
+pub use saliency::{Owed, Saliency, central_difference, mean_over_steps, occluded, patches};
 pub use segment::{Segment, draw_samples, segregate};
 pub use sensitivity::{Sensitivity, Weighted, global_sensitivity, sensitivity, weighted};
 pub use silent::{Movement, RESOLUTION, constant_value, frozen_samples, movement};

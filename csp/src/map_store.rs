@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use minicube::{CubeSpec, CubeWriter, DType, VarSpec};
-use ndarray::{Axis, NewAxis, s};
+use ndarray::{Array1, Array2, Axis, NewAxis, s};
 use x5_dl::DataSpec;
 
 use crate::error::Error;
 use crate::explain::Explanation;
 use crate::plan::Plan;
+use crate::saliency::Owed;
 
 /// Name of the store; it is there where maps were asked for.
 pub(crate) const MAPS: &str = "saliency.zarr";
@@ -60,7 +61,12 @@ pub(crate) fn write_maps(
                 .chunk(&[1, layers as u64, patch_rows as u64, patch_cols as u64])
                 .attr("long_name", format!("change of the mean {index} when the patch is levelled")),
         );
+    let owed: Vec<&Owed> = found.maps.iter().filter_map(|(_, map)| map.owed.as_ref()).collect();
+    let maps = if owed.len() == found.maps.len() { with_owed(maps, spec, index) } else { maps };
     let writer = CubeWriter::create(path, &maps, hash)?;
+    if owed.len() == found.maps.len() {
+        write_owed(&writer, spec, &owed)?;
+    }
     let ids: Vec<String> = found.maps.iter().map(|(sample, _)| found.sample_ids[*sample].clone()).collect();
     writer.write_strings("sample_id", &ids)?;
     let of_variables =
@@ -76,6 +82,60 @@ pub(crate) fn write_maps(
         writer.write("occlusion", &[at, 0, 0, 0], map.occlusion.slice(s![NewAxis, .., .., ..]).into_dyn())?;
     }
     writer.seal()?;
+    Ok(())
+}
+
+/// Adds gradients and integrated gradients.
+fn with_owed(maps: CubeSpec, spec: &DataSpec, index: &str) -> CubeSpec {
+    let raster = ["map", "input", "y", "x"];
+    maps.dim("input", spec.dynamic.len() + spec.statics.len())
+        .dim("weather", spec.weather.len())
+        .dim("time", spec.steps())
+        .dim("end", 2)
+        .var(
+            VarSpec::new("input", &["input"], DType::String)
+                .attr("long_name", "channel of the past, or layer"),
+        )
+        .var(VarSpec::new("weather", &["weather"], DType::String).attr("long_name", "weather input"))
+        .var(VarSpec::new("slope", &raster, DType::F64).attr(
+            "long_name",
+            format!("gradient of the mean {index}, summed over the context, per stored unit"),
+        ))
+        .var(
+            VarSpec::new("integrated", &raster, DType::F64)
+                .attr("long_name", format!("part of the value in the mean {index}: integrated gradients")),
+        )
+        .var(
+            VarSpec::new("integrated_weather", &["map", "weather", "time"], DType::F64)
+                .attr("long_name", format!("part of the weather in the mean {index}: integrated gradients")),
+        )
+        .var(VarSpec::new("mean_index", &["map", "end"], DType::F64).attr(
+            "long_name",
+            format!("mean {index} of the forecast, and of that from inputs at their means"),
+        ))
+        .var(
+            VarSpec::new("gap", &["map"], DType::F64)
+                .attr("long_name", "sum of all parts less the difference of the two ends"),
+        )
+}
+
+fn write_owed(writer: &CubeWriter, spec: &DataSpec, owed: &[&Owed]) -> Result<(), Error> {
+    let inputs: Vec<String> = spec.dynamic.iter().chain(&spec.statics).cloned().collect();
+    writer.write_strings("input", &inputs)?;
+    writer.write_strings("weather", &spec.weather)?;
+    let stacked = |get: fn(&Owed) -> ndarray::ArrayViewD<'_, f64>| {
+        let views: Vec<_> = owed.iter().map(|one| get(one)).collect();
+        ndarray::stack(Axis(0), &views).unwrap_or_else(|_| ndarray::ArrayD::zeros(vec![0]))
+    };
+    let (slope, part) =
+        (stacked(|one| one.slope.view().into_dyn()), stacked(|one| one.part.view().into_dyn()));
+    writer.write("slope", &[0; 4], slope.view())?;
+    writer.write("integrated", &[0; 4], part.view())?;
+    writer.write("integrated_weather", &[0; 3], stacked(|one| one.weather.view().into_dyn()).view())?;
+    let values = Array2::from_shape_fn((owed.len(), 2), |(map, end)| owed[map].values[end]);
+    writer.write("mean_index", &[0; 2], values.view().into_dyn())?;
+    let gaps: Array1<f64> = owed.iter().map(|one| one.gap).collect();
+    writer.write("gap", &[0], gaps.view().into_dyn())?;
     Ok(())
 }
 

@@ -88,6 +88,8 @@ pub struct Plan {
     pub map_samples: usize,
     /// Side of an occluded patch, pixels.
     pub patch_px: usize,
+    /// Points of integrated gradients; 0 = no gradients.
+    pub gradient_points: usize,
     /// Whether tables are CSV too.
     pub csv: bool,
     /// Inputs of the model.
@@ -218,6 +220,7 @@ impl Plan {
             replaced_steps,
             map_samples: config.map_samples,
             patch_px: config.patch_px,
+            gradient_points: config.gradient_points,
             csv: config.csv,
             inputs: inputs(spec).len(),
             map_forecasts,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use minicube::{sha256_bytes, sha256_file};
 use ndarray::Array5;
-use x5_dl::{Batch, DataSpec, Forecaster};
+use x5_dl::{Batch, DataSpec, Forecaster, Functional, InputGradient};
 
 use crate::error::Error;
 
@@ -21,6 +21,14 @@ pub trait Predictor {
     /// # Errors
     /// Whatever keeps the model from forecasting this batch.
     fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error>;
+
+    /// Gradient of a number made of each sample's frames with respect to the batch; `None` where the model has none.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from its gradient.
+    fn gradient(&self, _batch: &Batch, _of: &Functional<'_>) -> Result<Option<InputGradient>, Error> {
+        Ok(None)
+    }
 }
 
 /// A model that x5-dl trained.
@@ -54,5 +62,9 @@ impl Predictor for TrainedModel {
 
     fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
         Ok(self.forecaster.forecast(batch)?)
+    }
+
+    fn gradient(&self, batch: &Batch, of: &Functional<'_>) -> Result<Option<InputGradient>, Error> {
+        Ok(Some(self.forecaster.gradient(batch, of)?))
     }
 }

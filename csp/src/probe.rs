@@ -4,16 +4,19 @@ use std::ops::Range;
 use std::path::Path;
 
 use minicube::run::Ctx;
-use ndarray::{Array1, Array2, Array3, Axis, s};
-use x5_dl::Batch;
+use ndarray::{Array1, Array2, Array3, Array4, Array5, ArrayView4, Axis, s};
+use x5_dl::{Batch, IndexMean};
 
+use crate::attribution::integrated_gradients;
 use crate::counterfactual::replace_weather;
 use crate::error::Error;
-use crate::index::mean_of_pixels;
+use crate::index::{EPSILON, mean_of_pixels};
 use crate::perturb::{Perturbation, shift_weather};
 use crate::rank::{Input, changes, exchanged};
 use crate::respond::{Job, forecast, remembered};
-use crate::saliency::{Saliency, central_difference, mean_index, mean_over_steps, occluded, patches};
+use crate::saliency::{
+    Owed, Saliency, central_difference, levelled, mean_index, mean_over_steps, occluded, patches,
+};
 
 /// Mean absolute change of the index `[sample, input]` when an input of `samples` comes from `donors` (both indices in
 /// the dataset). NaN where a forecast is not finite or of another shard.
@@ -88,7 +91,8 @@ pub(crate) fn replace_sets(
     Array2::from_shape_vec((sets, spec.target_steps), values).map_err(|error| Error::output(path, error))
 }
 
-/// The maps of one sample (an index in the dataset), occluded by patches of `side` pixels.
+/// The maps of one sample (an index in the dataset), occluded by patches of `side` pixels, and integrated gradients over so
+/// many points of the way where there are any.
 ///
 /// # Errors
 /// As [`exchange_inputs`].
@@ -96,6 +100,7 @@ pub(crate) fn saliency_maps(
     job: &Job<'_>,
     sample: usize,
     side: usize,
+    points: usize,
     path: &Path,
 ) -> Result<Saliency, Error> {
     let spec = job.predictor.spec();
@@ -137,9 +142,62 @@ pub(crate) fn saliency_maps(
     };
     let (maps, occlusion) = found.split_at((1 + variables) * pixels);
     let maps = shaped(maps, (1 + variables, rows, cols))?;
+    let owed = if points > 0 { owed(job, sample, points, (rows, cols), path)? } else { None };
     Ok(Saliency {
+        owed,
         unchanged: maps.index_axis(Axis(0), 0).to_owned(),
         gradient: maps.slice(s![1.., .., ..]).to_owned(),
         occlusion: shaped(occlusion, (layers, grid.0, grid.1))?,
     })
+}
+
+/// Gradients and integrated gradients of one sample's mean index over the pixels that count.
+fn owed(
+    job: &Job<'_>,
+    sample: usize,
+    points: usize,
+    (rows, cols): (usize, usize),
+    path: &Path,
+) -> Result<Option<Owed>, Error> {
+    let spec = job.predictor.spec();
+    let (batch, masks) = (job.dataset.batch(&[sample], job.crop)?, job.masks(&[sample])?);
+    let weights = Array3::from_shape_fn((spec.target_steps, rows, cols), |(_, y, x)| {
+        f64::from(u8::from(masks.as_ref().is_none_or(|masks| masks[[0, y, x]])))
+    });
+    let Some(mean) = IndexMean::new(job.index.green(), &spec.dynamic, EPSILON, weights) else {
+        return Ok(None);
+    };
+    let number = |_: usize, frames: ArrayView4<'_, f32>| mean.of(frames);
+    let slopes_of = |batch: &Batch| job.predictor.gradient(batch, &number);
+    // Whether there are gradients at all is asked of the model; what they are is remembered.
+    let maps = (spec.dynamic.len() + spec.statics.len(), rows, cols);
+    let weather = (spec.weather.len(), spec.steps());
+    let length = 2 * maps.0 * rows * cols + weather.0 * weather.1 + 3;
+    let mut missing = false;
+    let found = remembered(&path.with_extension("owed.f64"), length, || {
+        let Some(slopes) = slopes_of(&batch)? else {
+            missing = true;
+            return Ok(Vec::new());
+        };
+        let baseline = levelled(&batch, spec.context_steps);
+        let parts = integrated_gradients(&batch, &baseline, points, |batch| {
+            slopes_of(batch)?.ok_or_else(|| Error::output(path, "the model has a gradient only now and then"))
+        })?;
+        let raster = |past: &Array5<f64>, land: &Array4<f64>| {
+            let past = past.slice(s![0, ..spec.context_steps, .., .., ..]).sum_axis(Axis(0));
+            let land = land.index_axis(Axis(0), 0);
+            ndarray::concatenate(Axis(0), &[past.view(), land]).map_err(|error| Error::output(path, error))
+        };
+        let of_weather = parts.weather.index_axis(Axis(0), 0);
+        let of_weather = of_weather.sum_axis(Axis(3)).sum_axis(Axis(2)).reversed_axes();
+        let owed = Owed {
+            slope: raster(&slopes.dynamic, &slopes.statics)?,
+            part: raster(&parts.dynamic, &parts.statics)?,
+            weather: of_weather,
+            values: parts.values[0],
+            gap: parts.gap(0),
+        };
+        Ok(owed.to_numbers())
+    })?;
+    Ok(if missing { None } else { Owed::from_numbers(&found, maps, weather) })
 }

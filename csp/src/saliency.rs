@@ -13,6 +13,70 @@ pub struct Saliency {
     /// Change of the mean index of the whole part when a patch of an input is levelled, `[layer, patch row, patch
     /// column]`. The first layer is the whole context, the others are the static layers.
     pub occlusion: Array3<f64>,
+    /// Gradients and integrated gradients; `None` where the model has no gradient or none was asked for.
+    pub owed: Option<Owed>,
+}
+
+/// What the mean index of the forecast owes to its inputs, each against its own mean over the sample.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// Gradient, summed over the context, `[channel, y, x]` per Level-2 unit: the channels of the past, then the layers of
+    /// the land.
+    pub slope: Array3<f64>,
+    /// Integrated gradients, summed over the context, likewise.
+    pub part: Array3<f64>,
+    /// Integrated gradients of the weather, `[variable, time]`.
+    pub weather: Array2<f64>,
+    /// Index of the forecast, and of that from inputs at their means.
+    pub values: [f64; 2],
+    /// Sum of all parts less the difference of the two.
+    pub gap: f64,
+}
+
+impl Owed {
+    /// All numbers one after the other.
+    pub(crate) fn to_numbers(&self) -> Vec<f64> {
+        let maps = self.slope.iter().chain(&self.part).chain(&self.weather);
+        maps.chain(&self.values).chain([&self.gap]).copied().collect()
+    }
+
+    /// From these numbers; `None` if they are of another shape.
+    pub(crate) fn from_numbers(
+        numbers: &[f64],
+        maps: (usize, usize, usize),
+        weather: (usize, usize),
+    ) -> Option<Self> {
+        let size = maps.0 * maps.1 * maps.2;
+        let (slope, rest) = numbers.split_at_checked(size)?;
+        let (part, rest) = rest.split_at_checked(size)?;
+        let (of_weather, rest) = rest.split_at_checked(weather.0 * weather.1)?;
+        let [here, there, gap] = rest.try_into().ok()?;
+        Some(Self {
+            slope: Array3::from_shape_vec(maps, slope.to_vec()).ok()?,
+            part: Array3::from_shape_vec(maps, part.to_vec()).ok()?,
+            weather: Array2::from_shape_vec(weather, of_weather.to_vec()).ok()?,
+            values: [here, there],
+            gap,
+        })
+    }
+}
+
+/// A batch of one sample whose every input is its finite mean: of a channel of the past over pixels and context steps, of a
+/// weather variable over steps and window, of a layer over pixels. Missing values stay missing.
+pub(crate) fn levelled(batch: &Batch, context: usize) -> Batch {
+    fn flat<D: ndarray::Dimension>(mut values: ndarray::ArrayViewMut<'_, f32, D>) {
+        let finite = values.iter().filter(|value| value.is_finite());
+        let (sum, count) = finite.fold((0.0, 0_usize), |(sum, n), value| (sum + f64::from(*value), n + 1));
+        let mean = (sum / count as f64) as f32;
+        values.iter_mut().filter(|value| value.is_finite()).for_each(|value| *value = mean);
+    }
+    let mut level = batch.clone();
+    for c in 0..level.dynamic.dim().2 {
+        flat(level.dynamic.slice_mut(s![.., ..context, c, .., ..]));
+    }
+    level.weather.axis_iter_mut(Axis(2)).for_each(flat);
+    level.statics.axis_iter_mut(Axis(1)).for_each(flat);
+    level
 }
 
 /// Mean over the steps of the index of each pixel, `[y, x]` from `[step, y, x]`; steps without an index are left out.

@@ -1,13 +1,14 @@
 //! Which inputs matter, where, and in which land: groups, ranking, saliency maps.
 
-use minicube::report::{Frame, Ramp, Report, bars, ramp_legend};
-use ndarray::ArrayView2;
+use minicube::report::{Frame, Ramp, Report, bars, heat, ramp_legend};
+use ndarray::{ArrayView2, Axis};
 use x5_dl::DataSpec;
 
 use super::{interval, number, symmetric};
 use crate::explain::Explanation;
 use crate::map_store::layer_names;
 use crate::plan::Plan;
+use crate::saliency::Owed;
 
 /// Inputs shown as bars.
 const BARS: usize = 12;
@@ -105,8 +106,48 @@ fn map_section(mut report: Report, plan: &Plan, spec: &DataSpec, found: &Explana
             &frames,
             &ramp_legend("change, each map on its own scale", Ramp::Diverging, (-1.0, 1.0)),
         );
+        if let Some(owed) = &map.owed {
+            report = owed_figures(report, plan, spec, id, owed);
+        }
     }
     report
+}
+
+/// Gradients and integrated gradients of one sample.
+fn owed_figures(report: Report, plan: &Plan, spec: &DataSpec, id: &str, owed: &Owed) -> Report {
+    let index = plan.index.name();
+    let mut frames = Vec::new();
+    for (input, name) in spec.dynamic.iter().chain(&spec.statics).enumerate() {
+        frames.push(difference(owed.slope.index_axis(Axis(0), input), &format!("{name}, gradient")));
+        frames.push(difference(owed.part.index_axis(Axis(0), input), &format!("{name}, part")));
+    }
+    let [here, there] = owed.values;
+    let report = report
+        .text(&format!(
+            "Integrated gradients (doi:10.48550/arXiv.1703.01365) of {id}, along {} points from a sample of which every \
+             input is its own mean: mean {index} {} there, {} here. The parts of all inputs add up to the difference but for \
+             {}.",
+            plan.gradient_points,
+            number(there),
+            number(here),
+            number(owed.gap)
+        ))
+        .frames(
+            &format!("{id}: gradient of the mean {index} by the past and the land, and the part of each pixel."),
+            &frames,
+            &ramp_legend("each map on its own scale", Ramp::Diverging, (-1.0, 1.0)),
+        );
+    if spec.weather.is_empty() {
+        return report;
+    }
+    let steps: Vec<String> = (0..owed.weather.ncols()).map(|step| step.to_string()).collect();
+    let values: Vec<Vec<f64>> = owed.weather.outer_iter().map(|row| row.to_vec()).collect();
+    report.svg(
+        &format!(
+            "{id}: part of the weather (rows) of each step (columns, from the first context step) in {index}."
+        ),
+        &heat("integrated gradients of the weather", &spec.weather, &steps, &values),
+    )
 }
 
 /// A map of changes on a scale of its own, whose end is in the label.

@@ -1,10 +1,14 @@
 //! Analyses of models whose answer is written down: lags, interactions, transitions, dead outputs, noise.
 
-use csp::{Config, CounterfactualConfig, Error, Predictor, Replacement, Shape, Transition, run_predictor};
+use csp::{
+    Config, CounterfactualConfig, Error, Predictor, Replacement, Shape, TrainedModel, Transition,
+    run_predictor,
+};
 use minicube::Cube;
 use minicube::run::Ctx;
+use minicube::testing::assert_conforms;
 use ndarray::{Array5, ArrayView2, Axis};
-use x5_dl::{Batch, DataSpec};
+use x5_dl::{Batch, DataSpec, Dataset, Functional, InputGradient, ModelConfig};
 
 use crate::pipeline::{WEATHER, config, manifest, project, tiny};
 use crate::table::Table;
@@ -325,6 +329,114 @@ fn occlusion_finds_where_the_forecast_comes_from() {
         assert!((found - exact).abs() < 1e-6, "{row} {col}: {found}, expected {exact}");
     }
     assert_eq!(Table::read(dir.path(), "ranking").texts("kind")[0], "context");
+}
+
+/// NDVI = .1 + .5 d² + 20 r(t) at each pixel, of its last value d of the past and of rain r: the gradient by d is d over the
+/// number of pixels, and the part of a pixel .5 (d² − m²) over that number, from the mean m of the past.
+#[test]
+fn integrated_gradients_of_a_known_model_are_exact_and_complete() {
+    let dir = tiny(24);
+    let sloped = Sloped(formula("ndvi", |_, _, _| 0.0).spec);
+    run_predictor(&project(dir.path()), &config(), &sloped, &Ctx::quiet(2)).unwrap();
+    let maps = Cube::open(&dir.path().join("explain/toy/saliency.zarr"), "saliency").unwrap();
+    let read = |name: &str| maps.read::<f64>(name).unwrap();
+    let (slope, part, weather) = (read("slope"), read("integrated"), read("integrated_weather"));
+    assert_eq!((slope.shape(), weather.shape()), (&[2, 1, 4, 4][..], &[2, 5, 10][..]));
+    let dataset = Dataset::open(&dir.path().join("level2"), minicube::Split::Train, sloped.spec()).unwrap();
+    let ids = maps.read_strings("sample_id").unwrap();
+    for (map, id) in ids.iter().enumerate() {
+        let sample = dataset.sample_ids().iter().position(|other| other == id).unwrap();
+        let crop = x5_dl::Crop { row: 2, col: 2, rows: 4, cols: 4 };
+        let batch = dataset.batch(&[sample], Some(crop)).unwrap();
+        let past = batch.dynamic.mapv(f64::from);
+        let usual = past.slice(ndarray::s![0, ..CONTEXT, 0, .., ..]).mean().unwrap();
+        for (y, x) in (0..16).map(|i| (i / 4, i % 4)) {
+            let last = past[[0, CONTEXT - 1, 0, y, x]];
+            assert!((slope[[map, 0, y, x]] - last / 16.0).abs() < 1e-6);
+            assert!((part[[map, 0, y, x]] - 0.5 * (last * last - usual * usual) / 16.0).abs() < 1e-6);
+        }
+        let rain = |t: usize| f64::from(batch.weather[[0, t, RAIN, 0, 0]]);
+        let mean = (0..10).map(rain).sum::<f64>() / 10.0;
+        for t in 0..10 {
+            let exact = if t < CONTEXT { 0.0 } else { 20.0 * (rain(t) - mean) / TARGET as f64 };
+            assert!((weather[[map, RAIN, t]] - exact).abs() < 1e-6, "step {t}");
+        }
+        let ends = read("mean_index");
+        let sum = part.index_axis(Axis(0), map).sum() + weather.index_axis(Axis(0), map).sum();
+        assert!((sum - (ends[[map, 0]] - ends[[map, 1]])).abs() < 1e-6);
+        assert!((sum - (ends[[map, 0]] - ends[[map, 1]]) - read("gap")[[map]]).abs() < 1e-12);
+    }
+    assert_conforms(&dir.path().join("explain/toy/saliency.zarr"), "saliency");
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains("Integrated gradients"));
+}
+
+/// See the test above.
+struct Sloped(DataSpec);
+
+impl Predictor for Sloped {
+    fn spec(&self) -> &DataSpec {
+        &self.0
+    }
+    fn identity(&self) -> String {
+        "sloped".to_owned()
+    }
+    fn predict(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
+        let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+        Ok(Array5::from_shape_fn((batch.len(), TARGET, 1, rows, cols), |(b, t, _, y, x)| {
+            let last = batch.dynamic[[b, CONTEXT - 1, 0, y, x]];
+            0.1 + 0.5 * last * last + 20.0 * batch.weather[[b, CONTEXT + t, RAIN, 0, 0]]
+        }))
+    }
+    fn gradient(&self, batch: &Batch, of: &Functional<'_>) -> Result<Option<InputGradient>, Error> {
+        let frames = self.predict(batch)?;
+        let mut slopes = InputGradient {
+            value: Vec::new(),
+            dynamic: Array5::zeros(batch.dynamic.dim()),
+            weather: Array5::zeros(batch.weather.dim()),
+            statics: ndarray::Array4::zeros(batch.statics.dim()),
+        };
+        for (b, frame) in frames.outer_iter().enumerate() {
+            let (value, derivative) = of(b, frame);
+            slopes.value.push(value);
+            for ((t, _, y, x), by) in derivative.indexed_iter() {
+                let last = f64::from(batch.dynamic[[b, CONTEXT - 1, 0, y, x]]);
+                slopes.dynamic[[b, CONTEXT - 1, 0, y, x]] += by * last;
+                slopes.weather[[b, CONTEXT + t, RAIN, 0, 0]] += 20.0 * by;
+            }
+        }
+        Ok(Some(slopes))
+    }
+}
+
+/// A network trained for a few steps: its parts add up to what it forecasts less what it forecasts from means.
+#[test]
+fn integrated_gradients_of_a_network_are_complete() {
+    let dir = tiny(24);
+    let model = ModelConfig {
+        name: "rnn".into(),
+        weather: Some(["tp_mean", "t2m_mean", "sp_mean"].map(str::to_owned).to_vec()),
+        hidden: Some(vec![8]),
+        steps: Some(4),
+        pixels: Some(8),
+        ..ModelConfig::default()
+    };
+    let train = x5_dl::Config {
+        context_steps: CONTEXT,
+        target_steps: TARGET,
+        models: vec![model],
+        ..x5_dl::Config::default()
+    };
+    let project = project(dir.path());
+    x5_dl::run(&train.resolve(&project).unwrap(), &Ctx::quiet(2)).unwrap();
+    let trained = TrainedModel::load(&project.models().join("rnn")).unwrap();
+    run_predictor(&project, &config(), &trained, &Ctx::quiet(2)).unwrap();
+    let maps = Cube::open(&dir.path().join("explain/toy/saliency.zarr"), "saliency").unwrap();
+    let (ends, gaps) = (maps.read::<f64>("mean_index").unwrap(), maps.read::<f64>("gap").unwrap());
+    for map in 0..2 {
+        let change = ends[[map, 0]] - ends[[map, 1]];
+        assert!(gaps[[map]].abs() < 0.02 * change.abs() + 1e-4, "{} of {change}", gaps[[map]]);
+    }
 }
 
 /// Forecasts the last step of the past.
