@@ -284,6 +284,7 @@ fn store<const ROWS: usize, const VECTORS: usize>(
 mod tests {
     use super::super::conv_weight::{self, Weight};
     use super::*;
+    use crate::harness::testing;
 
     /// Output, and the gradients of input and weight, one product at a time.
     fn plainly(s: Sizes, x: &[f32], w: &[f32], bias: &[f32], gradient: &[f32]) -> [Vec<f64>; 3] {
@@ -311,9 +312,7 @@ mod tests {
     }
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        use rand::{Rng, SeedableRng};
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+        testing::numbers(&[count], seed).into_raw_vec_and_offset().0
     }
 
     #[test]

@@ -353,3 +353,32 @@ fn add_products<R: Register, const ROWS: usize, const VECTORS: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::testing;
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let sizes = Sizes { steps: 3, pixels: 37, inputs: 5, hidden: 9 };
+        let numbers = |count: usize, seed: u64| testing::numbers(&[count], seed).into_raw_vec_and_offset().0;
+        let (x, state, gradient) = (numbers(5 * 3 * 37, 1), numbers(9 * 37, 2), numbers(9 * 3 * 37, 3));
+        let (input, hidden, biases) = (numbers(27 * 5, 4), numbers(27 * 9, 5), numbers(54, 6));
+        let (input_bias, hidden_bias) = biases.split_at(27);
+        let parameters = Parameters { input: &input, hidden: &hidden, input_bias, hidden_bias };
+        let forward = || Forward { sizes, x: &x, state: &state, parameters, keep: true };
+        let ((states, kept), plain) = (dispatch(forward()), forward().run::<Lanes, 4, 1>());
+        assert_eq!((&states, &kept[..]), (&plain.0, &plain.1[..]));
+        let backward = || Backward {
+            sizes,
+            x: &x,
+            state: &state,
+            parameters,
+            states: &states,
+            kept: kept.clone(),
+            gradient: &gradient,
+        };
+        assert_eq!(dispatch(backward()), backward().run::<Lanes, 4, 1>());
+    }
+}

@@ -110,3 +110,41 @@ impl Kernel for Gradient<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::Lanes;
+    use super::*;
+    use crate::harness::testing;
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let numbers = |count: usize, seed: u64| testing::numbers(&[count], seed).into_raw_vec_and_offset().0;
+        let (cell, upper) = (numbers(37, 1), numbers(74, 2));
+        let run = |wide: bool| {
+            let (mut gates, mut states) = (numbers(148, 3), vec![0.0; 74]);
+            let (mut sums, mut before) = (vec![0.0; 148], vec![0.0; 37]);
+            let kernel = Step { gates: &mut gates, cell: &cell, states: &mut states };
+            if wide {
+                dispatch(kernel);
+            } else {
+                kernel.run::<Lanes, 4, 1>();
+            }
+            let kernel = Gradient {
+                gates: &gates,
+                cell: &cell,
+                states: &states,
+                gradient: &upper,
+                sums: &mut sums,
+                before: &mut before,
+            };
+            if wide {
+                dispatch(kernel);
+            } else {
+                kernel.run::<Lanes, 4, 1>();
+            }
+            (states, sums, before)
+        };
+        assert_eq!(run(true), run(false));
+    }
+}
