@@ -106,7 +106,13 @@ fn as_columns(regions: &[Region], rows: &[Row]) -> Result<(RecordBatch, Value), 
     ];
     for (name, of) in NUMBERS {
         let finite = |row: &Row| Some(of(row)).filter(|value| value.is_finite());
-        columns.push((name, Arc::new(rows.iter().map(finite).collect::<Float64Array>())));
+        columns.push((
+            name,
+            match name.ends_with("pixels") {
+                true => whole(&|row: &Row| of(row) as i64),
+                false => Arc::new(rows.iter().map(finite).collect::<Float64Array>()),
+            },
+        ));
     }
     columns.push(("geometry", geometry));
     let nullable = |name: &str| name.starts_with("observed");

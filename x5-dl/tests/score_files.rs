@@ -96,7 +96,7 @@ fn what_does_not_fit_is_told() {
     let other = CUBE.replace("2105_2233", "1000_1128");
     npz(&dir.path().join("targets").join(format!("target_{CUBE}")), "highresdynamic", &target);
     let (output, said) = score(dir.path());
-    assert!(output.status.code() == Some(2) && said.contains("predictions: cannot be listed"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("predictions: cannot list"), "{said}");
 
     fs::create_dir_all(dir.path().join("predictions")).unwrap();
     let (_, said) = score(dir.path());
