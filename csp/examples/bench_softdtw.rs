@@ -21,7 +21,7 @@ const REPEATS: usize = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let x = weather();
-    let folder = PathBuf::from(std::env::var_os("BENCH_FOLDER").unwrap_or_else(|| ".".into()));
+    let folder = std::env::var_os("BENCH_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
     let bytes: Vec<u8> = x.iter().flat_map(|value| value.to_le_bytes()).collect();
     std::fs::write(folder.join("series.f64"), bytes)?;
     pairs(&x)?;

@@ -8,7 +8,6 @@ mod calendar;
 mod choose;
 mod config;
 mod counterfactual;
-mod csv;
 mod curve;
 mod error;
 mod explain;

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
-use minicube::{SCHEMA_VERSION, write_table};
+use minicube::{SCHEMA_VERSION, write_csv, write_table};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::counterfactual::Counterfactual;
-use crate::csv::write_csv;
 use crate::curve::Curve;
 use crate::error::Error;
 use crate::explain::Explanation;

@@ -1,19 +1,26 @@
 //! What the benchmarks time.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use minicube::Split;
+use minicube::run::Ctx;
 use ndarray::{ArrayD, IxDyn};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::data::dataset::Dataset;
 use crate::error::Error;
 use crate::harness::adam::Adam;
+use crate::harness::fit::Feed;
 use crate::harness::gradient::{self, Examples, Loss, Network};
 use crate::harness::{backend, weights};
 use crate::model::Model;
 use crate::model::convlstm::{ConvLstm, ConvLstmShape};
 use crate::model::rnn::{PixelRnn, RnnShape};
+use crate::plan::ModelPlan;
+use crate::sampler::Sampler;
 
 /// Best seconds of a training step of the published ConvLSTM (10 + 20 steps, five weather variables) on random
 /// frames of `side` × `side` pixels, after one step to warm up.
@@ -80,6 +87,36 @@ pub fn convlstm_forecasts(variants: usize, side: usize, repeats: usize) -> Resul
     Ok(best)
 }
 
+/// How fast a model's samples come and go.
+#[derive(Clone, Copy, Debug)]
+pub struct Loading {
+    /// Samples a second that are read, drawn and made ready, while nothing else is done.
+    pub loaded: f64,
+    /// Samples a second that training steps take.
+    pub trained: f64,
+}
+
+/// Times `batches` batches of a model as its training would draw them, on all threads, and the best of `repeats` steps on
+/// the last of them.
+///
+/// # Errors
+/// Those of [`Dataset::open`] and of reading samples.
+pub fn loading(level2: &Path, plan: &ModelPlan, batches: u64, repeats: usize) -> Result<Loading, Error> {
+    let training = Dataset::open(level2, Split::Train, &plan.data)?;
+    let progress = Ctx::quiet(1).progress("", 0);
+    let feed = Sampler::new(plan, &training, None, &progress, PathBuf::new())?;
+    let clock = Instant::now();
+    let mut examples = Examples::default();
+    for batch in 0..batches {
+        examples = feed.training(batch)?;
+    }
+    let samples = plan.sampling.batch as f64;
+    let loaded = batches as f64 * samples / clock.elapsed().as_secs_f64();
+    let network = plan.architecture.network(plan.quantiles.len(), &backend::device());
+    let trained = samples / best_step(&*network, &examples, plan.fit.loss, repeats)?;
+    Ok(Loading { loaded, trained })
+}
+
 /// The published ConvLSTM.
 fn published() -> ConvLstmShape {
     ConvLstmShape {
@@ -107,7 +144,7 @@ fn generator() -> impl FnMut(&[usize]) -> ArrayD<f32> {
     move |shape| ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(0.0..1.0f32))
 }
 
-fn best_step(net: &impl Network, examples: &Examples, loss: Loss, repeats: usize) -> Result<f64, Error> {
+fn best_step(net: &dyn Network, examples: &Examples, loss: Loss, repeats: usize) -> Result<f64, Error> {
     let mut weights = net.initial(0);
     let mut adam = Adam::new(&weights);
     let mut best = f64::INFINITY;

@@ -26,6 +26,7 @@ mod product;
 mod regions;
 mod report;
 mod run;
+mod sampler;
 mod score;
 mod score_files;
 mod seasonal_score;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::demo::{regions, run_regions};
 use crate::failure::fail;
 use crate::interop::compare_with_truth;
-use crate::skill::skill;
+use crate::skill::{skill, skill_project};
 use crate::workspace::{build_binaries, cargo, root, run as run_command, target_dir};
 use crate::world::World;
 use crate::{python, report, setup};
@@ -26,7 +26,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "faults", "infer", "level1", "level2", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "faults", "infer", "level1", "level2", "loader", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -127,6 +127,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("── skill");
         tell(skill()?)?;
     }
+    if args.names.iter().any(|name| name == "loader") {
+        eprintln!("── loader");
+        tell(loader()?)?;
+    }
     println!();
     report::print_table(
         &["bench", "unit", "ours", "peer", "ratio"],
@@ -153,12 +157,8 @@ struct Side {
 
 impl Duel {
     fn fight(&self, rounds: usize) -> Result<Vec<Line>> {
-        let example = format!("bench_{}", self.name);
-        let arguments = ["build", "--workspace", "--example", &example, "--locked"];
-        run_command(cargo().args(arguments), "cargo build --example")
-            .map_err(|error| fail(format!("{error:#}"), format!("{}/examples/{example}.rs", self.package)))?;
-        let binary = target_dir()?.join("debug/examples").join(&example);
-        let script = root().join("xtask/peers").join(format!("{example}.py"));
+        let binary = example(self.name, self.package)?;
+        let script = root().join("xtask/peers").join(format!("bench_{}.py", self.name));
         let good = self.good_earth.then(|| earth(GOOD_PORT, &["--fill"])).transpose()?;
         let earth = self.earth.map(|flags| earth(PORT, flags)).transpose()?;
         let folder = target_dir()?.join("bench").join(self.name);
@@ -178,7 +178,7 @@ impl Duel {
                 ours.add(own, "ours")?;
             }
         }
-        ensure!(!ours.values.is_empty(), "{example} printed no result");
+        ensure!(!ours.values.is_empty(), "bench_{} printed no result", self.name);
         Ok(ours.against(&peer))
     }
 }
@@ -238,6 +238,23 @@ impl Side {
         }));
         lines
     }
+}
+
+/// Reading of samples beside training, on what the bench of skill has left.
+fn loader() -> Result<Vec<Line>> {
+    let project = skill_project()?;
+    let mut ours = Side::default();
+    ours.add(Command::new(example("loader", "x5-dl")?).env("BENCH_PROJECT", project), "ours")?;
+    Ok(ours.against(&Side::default()))
+}
+
+/// Builds a bench's own side.
+fn example(name: &str, package: &str) -> Result<PathBuf> {
+    let example = format!("bench_{name}");
+    let arguments = ["build", "--workspace", "--example", &example, "--locked"];
+    run_command(cargo().args(arguments), "cargo build --example")
+        .map_err(|error| fail(format!("{error:#}"), format!("{package}/examples/{example}.rs")))?;
+    Ok(target_dir()?.join("debug/examples").join(example))
 }
 
 /// The demo's stages from nothing: seconds and peak memory of each.

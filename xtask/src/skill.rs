@@ -4,6 +4,7 @@
 //! What it made stays in the target folder: a second run goes on where the first one was, and has nothing to do at last.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 use crate::bench::Line;
 use crate::demo::{region, run_regions};
+use crate::failure::fail;
 use crate::workspace::{build_binaries, root, target_dir};
 
 /// Port of its synthetic Earth.
@@ -48,21 +50,20 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
         let regions = [region("skill", &root().join("tests/bench/skill.toml"), PORT, &out)?];
         run_regions(&regions, &bins, PORT, &out, flags)?;
         let folder = &regions[0].folder;
-        let errors = errors(&folder.join("models"))?;
-        let models: Vec<&(String, String, usize, f64)> =
-            errors.iter().filter(|(_, name, ..)| !BASELINES.contains(&name.as_str())).collect();
-        for (split, model, samples, error) in models {
-            let rivals = BASELINES.iter().chain((model == "context_rnn").then_some(&"rnn"));
+        let found = found(&folder.join("models"))?;
+        for model in found.iter().filter(|one| !BASELINES.contains(&one.forecaster.as_str())) {
+            let rivals = BASELINES.iter().chain((model.forecaster == "context_rnn").then_some(&"rnn"));
             for rival in rivals {
-                let other = errors.iter().find(|(s, name, ..)| s == split && name == rival);
-                let peer = other.map(|(.., error)| *error);
+                let named = found.iter().filter(|one| one.split == model.split && one.forecaster == *rival);
+                // A baseline of the model's own variables, before one of another model's.
+                let peer = named.max_by_key(|one| one.file == model.file).map(|one| one.mae);
                 lines.push(Line {
-                    name: format!("skill/{landscape}/{split}/{model} against {rival}"),
-                    ours: Some(*error),
+                    name: format!("skill/{landscape}/{}/{} against {rival}", model.split, model.forecaster),
+                    ours: Some(model.mae),
                     peer,
-                    ratio: peer.map(|peer| error / peer),
+                    ratio: peer.map(|peer| model.mae / peer),
                     unit: "MAE kNDVI".into(),
-                    note: format!("{samples} samples scored"),
+                    note: format!("{} samples scored", model.samples),
                 });
             }
         }
@@ -77,20 +78,41 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Split, forecaster, samples and error, each once, from the `scores.json` of all models.
-fn errors(models: &std::path::Path) -> Result<Vec<(String, String, usize, f64)>> {
-    let mut found: Vec<(String, String, usize, f64)> = Vec::new();
+/// The project of the natural landscape, once its stages are done.
+pub(crate) fn skill_project() -> Result<PathBuf> {
+    let project = target_dir()?.join("bench-skill/natural/skill/project.toml");
+    let level2 = project.with_file_name("level2");
+    match level2.is_dir() {
+        true => Ok(project),
+        false => Err(fail(
+            format!("{}: expected the Level 2 of the synthetic Earth, found none", level2.display()),
+            "it is left by: cargo xtask bench skill",
+        )),
+    }
+}
+
+/// How far a forecaster is off.
+struct Found {
+    /// The file that says so, of the model that it was compared with.
+    file: PathBuf,
+    split: String,
+    forecaster: String,
+    samples: usize,
+    mae: f64,
+}
+
+/// All that the `scores.json` of the models say.
+fn found(models: &Path) -> Result<Vec<Found>> {
+    let mut all: Vec<Found> = Vec::new();
     for entry in fs::read_dir(models).with_context(|| models.display().to_string())? {
         let path = entry?.path().join("scores.json");
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let scores: Scores = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        for score in scores.scores {
-            let known = found.iter().any(|(s, name, ..)| *s == score.split && *name == score.forecaster);
-            if let (false, Some(errors)) = (known, score.kndvi) {
-                found.push((score.split, score.forecaster, score.samples, errors.mae));
-            }
+        for Score { split, forecaster, samples, kndvi } in scores.scores {
+            let Some(Errors { mae }) = kndvi else { continue };
+            all.push(Found { file: path.clone(), split, forecaster, samples, mae });
         }
     }
-    found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-    Ok(found)
+    all.sort_by(|a, b| (&a.split, &a.forecaster, &a.file).cmp(&(&b.split, &b.forecaster, &b.file)));
+    Ok(all)
 }

@@ -1,12 +1,14 @@
-//! Loss and gradient of a batch, on two threads when told so, with the same bits either way.
+//! Loss and gradient of a batch, on all threads, with the same bits on any number of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Gradients, Tensor};
 use ndarray::{Array4, ArrayD, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::harness::backend;
 use crate::harness::weights::{self, Weights};
+use crate::harness::{backend, statistics};
 
 /// A network as the training loop sees it: named parameters, arrays in, `[item, value]` out.
 pub(crate) trait Network: Send + Sync {
@@ -94,8 +96,10 @@ pub enum Loss {
     Quantile,
 }
 
-/// Parts a batch is split into. It is a constant, not the number of threads, so that sums have one order.
-const PARTS: usize = 2;
+/// Parts that a batch is split into. They do not go by the number of threads, so that sums have one order.
+const PARTS: usize = 16;
+/// The same where the items of a part are normalised together: few parts, so that each has many.
+const NORMALISED_PARTS: usize = 2;
 
 /// What one batch says.
 pub(crate) struct Answer {
@@ -123,7 +127,7 @@ pub(crate) fn loss_and_gradient(
     examples: &Examples,
     loss: Loss,
 ) -> Result<Answer, Error> {
-    let parts = over_parts(examples, loss, |part, norm| {
+    let parts = over_parts(weights, examples, loss, |part, norm| {
         let device = backend::training_device();
         let network = network.loaded(weights, &device)?;
         let answers = part.blocks(network.at_once()).map(|block| {
@@ -152,7 +156,7 @@ pub(crate) fn loss_only(
     examples: &Examples,
     loss: Loss,
 ) -> Result<f64, Error> {
-    let parts = over_parts(examples, loss, |part, norm| {
+    let parts = over_parts(weights, examples, loss, |part, norm| {
         let device = backend::device();
         let network = network.loaded(weights, &device)?;
         let losses =
@@ -162,9 +166,10 @@ pub(crate) fn loss_only(
     Ok(parts.into_iter().sum())
 }
 
-/// Runs `work` on each part of the batch in its own thread; results in the order of the parts. `work` also gets
-/// what the sum over the whole batch is divided by, so that the parts' losses and gradients simply add up.
+/// Runs `work` on each part of the batch, one after the other in each thread; results in the order of the parts. `work` also
+/// gets what the sum over the whole batch is divided by, so that the parts' losses and gradients simply add up.
 fn over_parts<R: Send>(
+    weights: &Weights,
     examples: &Examples,
     loss: Loss,
     work: impl Fn(&Examples, f64) -> Result<R, Error> + Sync,
@@ -176,20 +181,31 @@ fn over_parts<R: Send>(
         Loss::Quantile => (count(examples) + 1.0) * examples.quantiles.len().max(1) as f64,
         Loss::MaskedL1 | Loss::MaskedMse => count(examples) + 1.0,
     };
-    let items = examples.len();
-    let size = items.div_ceil(PARTS).max(1);
-    let parts: Vec<Examples> = examples.blocks(size).collect();
-    if rayon::current_num_threads() < 2 {
+    let parts = match statistics::are_among(weights) {
+        true => NORMALISED_PARTS,
+        false => PARTS,
+    };
+    let parts = if backend::IS_CPU { parts } else { 1 };
+    let parts: Vec<Examples> = examples.blocks(examples.len().div_ceil(parts).max(1)).collect();
+    let threads = rayon::current_num_threads().min(parts.len());
+    if threads < 2 {
         return parts.iter().map(|part| work(part, norm)).collect();
     }
-    let work = &work;
-    std::thread::scope(|scope| {
-        let running: Vec<_> = parts.iter().map(|part| scope.spawn(move || work(part, norm))).collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+    // Threads of its own: one of rayon's would take up another part while the network waits for its own work in the middle
+    // of this one, and what the pass notes of itself is by thread.
+    let (next, work, parts) = (AtomicUsize::new(0), &work, &parts);
+    let mut found: Vec<(usize, Result<R, Error>)> = std::thread::scope(|scope| {
+        let one_by_one = || {
+            let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+            let mine = numbers.map_while(|k| Some((k, work(parts.get(k)?, norm))));
+            mine.collect::<Vec<_>>()
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one_by_one)).collect();
+        let joined = running.into_iter().map(|thread| thread.join());
+        joined.flat_map(|all| all.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    found.sort_by_key(|(k, _)| *k);
+    found.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn masked_loss(network: &dyn Network, part: &Examples, norm: f64, loss: Loss, device: &Device) -> Tensor<1> {

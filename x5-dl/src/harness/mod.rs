@@ -8,6 +8,7 @@ pub(crate) mod fit;
 pub(crate) mod gradient;
 pub(crate) mod inputs;
 pub(crate) mod keep;
+pub(crate) mod noise;
 pub(crate) mod schedule;
 pub(crate) mod scheduled_sampling;
 pub(crate) mod statistics;

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use burn::module::ParamId;
 use ndarray::ArrayD;
 
+use crate::harness::weights::Weights;
+
 thread_local! {
     static NOTED: RefCell<Vec<(ParamId, ArrayD<f32>)>> = const { RefCell::new(Vec::new()) };
 }
@@ -18,6 +20,11 @@ const NAMES: [&str; 2] = ["running_mean", "running_var"];
 /// Whether an array is a statistic and no parameter.
 pub(crate) fn is_statistic(name: &str) -> bool {
     NAMES.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether some array is one, so that the items that go through together are normalised together.
+pub(crate) fn are_among(weights: &Weights) -> bool {
+    weights.0.keys().any(|name| is_statistic(name))
 }
 
 /// Notes the new value of a statistic.

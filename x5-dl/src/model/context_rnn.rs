@@ -245,8 +245,9 @@ fn places(chosen: &ArrayD<f32>, pixels: usize, device: &Device) -> Tensor<1, Int
 mod tests {
     use super::*;
     use crate::harness::gradient::Network;
+    use crate::harness::inputs::pull_back;
     use crate::harness::{backend, testing};
-    use ndarray::{Array5, Axis, IxDyn};
+    use ndarray::{Array5, Axis, IxDyn, Slice};
 
     fn net() -> ContextRnn {
         let shape = ContextRnnShape {
@@ -305,6 +306,25 @@ mod tests {
         let error = net.predict(&inputs, &device) - weights::from_array::<2>(&target, &device);
         let gradients = error.powi_scalar(2).sum().div_scalar(count + 1.0).backward();
         testing::close_gradients(&net.gradients(&gradients), &named(golden.gradients()));
+    }
+
+    /// The k-th prediction counts 0.2 + (k mod 11) / 11 times.
+    #[test]
+    fn gradients_of_inputs_match_pytorch() {
+        let golden = testing::golden("rnn_context_rnn");
+        let expected = testing::golden("rnn_context_rnn_inputs");
+        let device = backend::device();
+        let net = net().loaded(&named(golden.weights()), &device).unwrap();
+        let found = pull_back(&*net, &inputs(&golden), |values| {
+            let mut factors = (0..values.len()).map(|k| 0.2 + (k % 11) as f32 / 11.0);
+            ArrayD::from_shape_simple_fn(values.raw_dim(), || factors.next().unwrap())
+        });
+        let [context, statics, weather, _] = found.as_slice() else { panic!("four inputs") };
+        let context = context.index_axis(Axis(2), 0).to_owned();
+        testing::close_relative(&context, &expected.input_gradient("veg"), 1e-5);
+        testing::close_relative(statics, &expected.input_gradient("static"), 1e-5);
+        let of_targets = weather.slice_axis(Axis(1), Slice::from(9..)).sum_axis(Axis(4)).sum_axis(Axis(3));
+        testing::close_relative(&of_targets, &expected.input_gradient("wea"), 1e-5);
     }
 
     #[test]

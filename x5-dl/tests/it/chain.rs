@@ -1,14 +1,15 @@
 //! Whole runs on a tiny Level 2: contracts of the files, determinism, resumption, skill, messages.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk, tiny_level2};
-use minicube::{Split, sha256_file, sha256_store};
+use minicube::Split;
+use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk};
 use ndarray::Axis;
 use x5_dl::{Crop, Dataset, Forecaster, Scores, Weights};
+
+use crate::project::{Project, hashes, kill_after, ok};
 
 const RNN: &str = r#"
 [[train.models]]
@@ -138,42 +139,9 @@ steps = 2
 batch = 2
 "#;
 
-/// A project in a temporary folder.
-struct Project {
-    dir: tempfile::TempDir,
-}
-
-impl Project {
-    fn new(models: &str) -> Project {
-        let dir = tempfile::tempdir().unwrap();
-        tiny_level2(dir.path(), 6, 20, 8).unwrap();
-        let project = Project { dir };
-        project.write(&format!("context_steps = 6\ntarget_steps = 12\n{models}"));
-        project
-    }
-
-    fn write(&self, train: &str) {
-        let head = format!("[project]\nname = \"t\"\ndir = \"{}\"\n[train]\n", self.dir.path().display());
-        std::fs::write(self.config(), head + train).unwrap();
-    }
-
-    fn config(&self) -> PathBuf {
-        self.dir.path().join("p.toml")
-    }
-
-    fn model(&self, name: &str) -> PathBuf {
-        self.dir.path().join("models").join(name)
-    }
-
-    fn command(&self, verb: &str, threads: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_x5-dl"));
-        command.args([verb, "--config"]).arg(self.config()).args(["--threads", threads]);
-        command
-    }
-
-    fn run(&self, verb: &str, threads: &str) -> Output {
-        self.command(verb, threads).output().unwrap()
-    }
+/// A project with these models.
+fn with(models: &str) -> Project {
+    Project::new((6, 20, 8), &format!("context_steps = 6\ntarget_steps = 12\n{models}"))
 }
 
 /// Weights that PyTorch saved, for a ConvLSTM of other inputs than those of [`CONVLSTM`].
@@ -181,26 +149,9 @@ fn foreign_weights() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_lightning.ckpt")
 }
 
-fn ok(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
-/// Hashes of everything in a model folder that must not depend on when and how it was made.
-fn hashes(folder: &Path) -> Vec<String> {
-    let mut found: Vec<String> = ["model.json", "weights.safetensors", "metrics.jsonl", "scores.json"]
-        .iter()
-        .map(|file| sha256_file(&folder.join(file)).unwrap())
-        .collect();
-    found.push(sha256_file(&folder.join("checkpoint/state.safetensors")).unwrap());
-    found.push(sha256_store(&folder.join("forecast.zarr")).unwrap());
-    found
-}
-
 #[test]
 fn both_models_run_verify_and_are_left_alone_then() {
-    let project = Project::new(&(RNN.to_owned() + CONVLSTM));
+    let project = with(&(RNN.to_owned() + CONVLSTM));
     assert!(ok(&project.run("plan", "2")).contains("to be trained"));
     ok(&project.run("run", "2"));
     for name in ["rnn", "convlstm"] {
@@ -228,7 +179,7 @@ fn both_models_run_verify_and_are_left_alone_then() {
 
 #[test]
 fn every_other_model_runs_and_verifies() {
-    let project = Project::new(OTHERS);
+    let project = with(OTHERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
     for name in ["sg_convlstm", "convlstm_ae", "nf_unet", "arcon_stf", "st_unet"] {
@@ -245,7 +196,7 @@ fn every_other_model_runs_and_verifies() {
 
 #[test]
 fn models_with_encoders_run_and_verify() {
-    let project = Project::new(ENCODERS);
+    let project = with(ENCODERS);
     ok(&project.run("run", "2"));
     let verified = ok(&project.run("verify", "2"));
     for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic", "contextformer"]
@@ -254,7 +205,7 @@ fn models_with_encoders_run_and_verify() {
         assert!(verified.contains(&format!("{name}: verified")), "{verified}");
     }
     // One thread writes the same bytes as two.
-    let alone = Project::new(ENCODERS);
+    let alone = with(ENCODERS);
     ok(&alone.run("run", "1"));
     for name in ["context_rnn", "context_transformer_rnn", "channel_unet", "content_dynamic"] {
         assert_eq!(hashes(&alone.model(name)), hashes(&project.model(name)), "{name}");
@@ -290,7 +241,7 @@ crop = 6
 steps = 120
 learning_rate = 0.02
 "#;
-    let project = Project::new(learners);
+    let project = with(learners);
     ok(&project.run("run", "2"));
     for name in ["context_rnn", "convlstm_ae"] {
         let scores = Scores::read(&project.model(name)).unwrap().scores;
@@ -305,7 +256,7 @@ learning_rate = 0.02
 /// Weights of a file forecast as the model they are of; those of another network are refused with all that differs.
 #[test]
 fn weights_of_a_file_are_checked_and_forecast() {
-    let project = Project::new(CONVLSTM);
+    let project = with(CONVLSTM);
     ok(&project.run("run", "2"));
     let trained = project.model("convlstm").join("weights.safetensors");
     let head = "context_steps = 6\ntarget_steps = 12\n";
@@ -336,7 +287,7 @@ fn weights_of_a_file_are_checked_and_forecast() {
 #[test]
 fn models_are_compared_pixel_by_pixel() {
     let weak = RNN.replace("\"rnn\"\nmodel", "\"weak\"\nmodel").replace("steps = 120", "steps = 1");
-    let project = Project::new(&(weak + RNN));
+    let project = with(&(weak + RNN));
     let output = project.run("compare", "2");
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -356,7 +307,7 @@ fn models_are_compared_pixel_by_pixel() {
         rest.split([' ', '%']).next().unwrap().parse::<f64>().unwrap()
     };
     assert!(number("median gain ") > 50.0 && number("Smirnov p ") < 1e-6, "{line}");
-    let page = std::fs::read_to_string(project.dir.path().join("models/comparison.html")).unwrap();
+    let page = std::fs::read_to_string(project.path().join("models/comparison.html")).unwrap();
     assert!(page.contains("Leaderboard") && page.contains("Distribution of the errors"), "{}", page.len());
 }
 
@@ -376,18 +327,11 @@ fn bytes_do_not_depend_on_threads_or_kills() {
     // What is drawn to be fed depends on the step alone.
     let models =
         RNN.to_owned() + CONVLSTM + "scheduled_sampling = { start = 0.8, decay = \"exponential\" }\n";
-    let expected = Project::new(&models);
+    let expected = with(&models);
     ok(&expected.run("run", "1"));
 
-    let killed = Project::new(&models);
-    // Kills at moments spread over the run; how far each gets does not matter.
-    for millis in [150, 300, 500, 700, 1000, 1500] {
-        let mut child =
-            killed.command("run", "2").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(millis));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    let killed = with(&models);
+    kill_after(&[150, 300, 500, 700, 1000, 1500], || killed.command("run", "2"));
     ok(&killed.run("run", "2"));
     for name in ["rnn", "convlstm"] {
         assert_eq!(hashes(&killed.model(name)), hashes(&expected.model(name)), "{name}");
@@ -396,9 +340,9 @@ fn bytes_do_not_depend_on_threads_or_kills() {
 
 #[test]
 fn a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_to_the_same_bytes() {
-    let project = Project::new(&(RNN.to_owned() + "checkpoint_every = 60\n"));
+    let project = with(&(RNN.to_owned() + "checkpoint_every = 60\n"));
     ok(&project.run("run", "2"));
-    let (models, folder) = (project.dir.path().join("models"), project.model("rnn"));
+    let (models, folder) = (project.path().join("models"), project.model("rnn"));
     let (expected, whole) = (hashes(&folder), kib_on_disk(&models).unwrap());
     let checkpoint = kib_on_disk(&folder.join("checkpoint")).unwrap();
     // No room for a checkpoint, for a second one beside the first, for the forecasts, for the report.
@@ -435,10 +379,10 @@ fn checkpoint_step(path: &Path) -> Option<u64> {
 #[test]
 fn a_run_that_is_asked_to_end_saves_its_step() {
     let long = RNN.replace("steps = 120", "steps = 300");
-    let expected = Project::new(&(long.clone() + "checkpoint_every = 300\n"));
+    let expected = with(&(long.clone() + "checkpoint_every = 300\n"));
     ok(&expected.run("run", "2"));
 
-    let project = Project::new(&(long + "checkpoint_every = 300\n"));
+    let project = with(&(long + "checkpoint_every = 300\n"));
     let child = project.command("run", "2").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(600));
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
@@ -459,7 +403,7 @@ fn a_run_that_is_asked_to_end_saves_its_step() {
 fn a_collapsed_convlstm_is_told_once() {
     // With this seed the only channel starts below 0 everywhere, and no gradient ever moves it.
     let dead = CONVLSTM.replace("steps = 30", "steps = 3") + "dynamic = [\"red\"]\nseed = 14\n";
-    let project = Project::new(&(RNN.to_owned() + &dead));
+    let project = with(&(RNN.to_owned() + &dead));
     let output = project.run("run", "2");
     ok(&output);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -469,10 +413,10 @@ fn a_collapsed_convlstm_is_told_once() {
 
 #[test]
 fn a_loaded_model_answers_to_weather_and_to_crops() {
-    let project = Project::new(RNN);
+    let project = with(RNN);
     ok(&project.run("run", "2"));
     let forecaster = Forecaster::load(&project.model("rnn")).unwrap();
-    let level2 = project.dir.path().join("level2");
+    let level2 = project.path().join("level2");
     let samples = Dataset::open(&level2, Split::Val, forecaster.spec()).unwrap();
     assert_eq!((samples.len(), samples.size()), (2, (8, 8)));
     assert_eq!(forecaster.channels(), ["kndvi"]);
@@ -504,7 +448,7 @@ fn a_loaded_model_answers_to_weather_and_to_crops() {
 
 #[test]
 fn bad_input_ends_with_one_error_and_one_hint() {
-    let project = Project::new(RNN);
+    let project = with(RNN);
     let check = |train: &str, error: &str, hint: &str| {
         project.write(train);
         let output = project.run("run", "1");
@@ -562,7 +506,7 @@ fn bad_input_ends_with_one_error_and_one_hint() {
         "samples have 20 steps, expected 9 + 36",
         "context_steps",
     );
-    std::fs::remove_dir_all(project.dir.path().join("level2/train")).unwrap();
+    std::fs::remove_dir_all(project.path().join("level2/train")).unwrap();
     check("[[train.models]]\nname = \"a\"", "no training samples", "x4-level2");
-    assert!(!project.dir.path().join("models/a/model.json").exists());
+    assert!(!project.path().join("models/a/model.json").exists());
 }

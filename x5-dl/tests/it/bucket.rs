@@ -1,5 +1,4 @@
 //! Level 2 in a bucket of a real S3 server on loopback: the same model as from a folder.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::fs;
 use std::path::Path;

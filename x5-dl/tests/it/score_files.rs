@@ -1,5 +1,4 @@
 //! The verb `score` on files as other tools write them.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,17 +1,15 @@
 //! The verb `forecast`: mean and spread of several models, with labels.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use minicube::testing::{assert_conforms, tiny_level2};
+use minicube::testing::assert_conforms;
 use minicube::{Cube, sha256_store};
 use x5_dl::Scores;
 
+use crate::project::{Project, kill_after, ok};
+
 /// Two RNNs that differ in their seed, and one that forecasts other steps.
 const CONFIG: &str = r#"
-[train]
 context_steps = 6
 target_steps = 12
 vegetation = []
@@ -64,40 +62,27 @@ steps = 1
 pixels = 8
 "#;
 
-fn act(dir: &Path, verb: &str, more: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_x5-dl"))
-        .args([verb, "--config"])
-        .arg(dir.join("p.toml"))
-        .args(more)
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
-}
-
 #[test]
 fn the_mean_and_the_spread_of_models_with_the_labels_of_the_land() {
-    let dir = tempfile::tempdir().unwrap();
-    tiny_level2(dir.path(), 6, 20, 8).unwrap();
-    let head = format!("[project]\nname = \"t\"\ndir = \"{}\"\n", dir.path().display());
-    fs::write(dir.path().join("p.toml"), head + CONFIG).unwrap();
-    let (code, said) = act(dir.path(), "forecast", &["--models", "one,two"]);
+    let project = Project::new((6, 20, 8), CONFIG);
+    let dir = project.path();
+    let (code, said) = project.act("forecast", &["--models", "one,two"]);
     assert!(
         code == Some(2)
             && said.contains("models/one: expected a trained model")
             && said.contains("x5-dl run"),
         "{said}"
     );
-    assert_eq!(act(dir.path(), "run", &[]).0, Some(0));
-    let (code, said) = act(dir.path(), "forecast", &["--models", "one,two", "--split", "val"]);
+    assert_eq!(project.act("run", &[]).0, Some(0));
+    let (code, said) = project.act("forecast", &["--models", "one,two", "--split", "val"]);
     assert_eq!(code, Some(0), "{said}");
 
     // `run` has forecast the same split, each model by itself.
-    let store = dir.path().join("forecasts/one+two/val.zarr");
+    let store = dir.join("forecasts/one+two/val.zarr");
     assert_conforms(&store, "forecast");
     let product = Cube::open(&store, "forecast").unwrap();
     let member = |name: &str| {
-        let path = dir.path().join("models").join(name).join("forecast.zarr");
+        let path = dir.join("models").join(name).join("forecast.zarr");
         Cube::open(&path, "forecast").unwrap().read::<f32>("kndvi").unwrap()
     };
     let (one, two) = (member("one"), member("two"));
@@ -107,47 +92,65 @@ fn the_mean_and_the_spread_of_models_with_the_labels_of_the_land() {
     for ((a, b), (mean, sd)) in one.iter().zip(&two).zip(mean.iter().zip(&sd)) {
         assert!((mean - (a + b) / 2.0).abs() < 1e-6 && (sd - (a - b).abs() / 2f32.sqrt()).abs() < 1e-6);
     }
-    let level2 = Cube::open(&dir.path().join("level2/val/35KMQ.zarr"), "level2").unwrap();
+    let level2 = Cube::open(&dir.join("level2/val/35KMQ.zarr"), "level2").unwrap();
     for layer in ["static/dem", "static/landcover"] {
         let expected = level2.read_f32(layer, &[0; 3], &level2.shape(layer).unwrap()).unwrap();
         assert_eq!(product.read::<f32>(layer).unwrap(), expected, "{layer}");
     }
-    let page = fs::read_to_string(dir.path().join("forecasts/one+two/report.html")).unwrap();
+    let page = fs::read_to_string(dir.join("forecasts/one+two/report.html")).unwrap();
     assert!(page.contains("standard deviation of the members"));
 
     let hash = sha256_store(&store).unwrap();
-    assert!(
-        act(dir.path(), "forecast", &["--models", "one,two", "--split", "val"]).1.contains("nothing to do")
-    );
-    fs::remove_dir_all(dir.path().join("forecasts")).unwrap();
+    assert!(project.act("forecast", &["--models", "one,two", "--split", "val"]).1.contains("nothing to do"));
+    fs::remove_dir_all(dir.join("forecasts")).unwrap();
     assert_eq!(
-        act(dir.path(), "forecast", &["--models", "one,two", "--split", "val", "--threads", "1"]).0,
+        project.act("forecast", &["--models", "one,two", "--split", "val", "--threads", "1"]).0,
         Some(0)
     );
     assert_eq!(sha256_store(&store).unwrap(), hash, "on any number of threads");
 
-    let (code, said) =
-        act(dir.path(), "forecast", &["--models", "one", "--split", "test", "--name", "alone"]);
+    let (code, said) = project.act("forecast", &["--models", "one", "--split", "test", "--name", "alone"]);
     assert_eq!(code, Some(0), "{said}");
-    let alone = Cube::open(&dir.path().join("forecasts/alone/test.zarr"), "forecast").unwrap();
+    let alone = Cube::open(&dir.join("forecasts/alone/test.zarr"), "forecast").unwrap();
     assert!(alone.has("kndvi") && !alone.has("kndvi_sd"));
 
-    quantiles_do_not_cross(dir.path());
+    quantiles_do_not_cross(&project);
 
-    let (code, said) = act(dir.path(), "forecast", &[]);
+    let (code, said) = project.act("forecast", &[]);
     assert!(code == Some(2) && said.contains("other (5, 12)"), "{said}");
-    let (code, said) = act(dir.path(), "forecast", &["--models", "three"]);
+    let (code, said) = project.act("forecast", &["--models", "three"]);
     assert!(
         code == Some(2) && said.contains("expected some of one, two, sure, surroundings, other"),
         "{said}"
     );
 }
 
+/// Many samples, so that a kill hits the forecasting; what is written by then is kept.
+#[test]
+fn a_killed_forecast_goes_on_to_the_same_bytes() {
+    let models = CONFIG.split("[[train.models]]").take(3).collect::<Vec<_>>().join("[[train.models]]");
+    let project = Project::new((200, 18, 16), &models);
+    ok(&project.run("run", "2"));
+    let command = || {
+        let mut command = project.command("forecast", "2");
+        command.args(["--split", "train"]);
+        command
+    };
+    let store = project.path().join("forecasts/one+two/train.zarr");
+    kill_after(&[60, 120, 180, 240, 300], command);
+    ok(&command().output().unwrap());
+    let found = sha256_store(&store).unwrap();
+    fs::remove_dir_all(project.path().join("forecasts")).unwrap();
+    ok(&command().output().unwrap());
+    assert_eq!(found, sha256_store(&store).unwrap());
+}
+
 /// Of two models with the same quantiles each is averaged; one model's are its own, around its forecast.
-fn quantiles_do_not_cross(dir: &Path) {
+fn quantiles_do_not_cross(project: &Project) {
+    let dir = project.path();
     let ask = ["--split", "val", "--models"];
     for models in ["sure", "surroundings", "sure,surroundings", "one,sure"] {
-        let (code, said) = act(dir, "forecast", &[&ask[..], &[models]].concat());
+        let (code, said) = project.act("forecast", &[&ask[..], &[models]].concat());
         assert_eq!(code, Some(0), "{said}");
     }
     let read = |models: &str, name: &str| {
@@ -178,23 +181,21 @@ fn quantiles_do_not_cross(dir: &Path) {
 /// it where the target has them.
 #[test]
 fn scores_beside_the_seasonal_cycle() {
-    let dir = tempfile::tempdir().unwrap();
-    tiny_level2(dir.path(), 3, 50, 4).unwrap();
-    let head = format!("[project]\nname = \"t\"\ndir = \"{}\"\n", dir.path().display());
     let train = CONFIG.split("[[train.models]]").take(2).collect::<Vec<_>>().join("[[train.models]]");
     let train = train.replace("context_steps = 6", "context_steps = 38");
-    fs::write(dir.path().join("p.toml"), head + &train).unwrap();
-    let (code, said) = act(dir.path(), "run", &[]);
+    let project = Project::new((3, 50, 4), &train);
+    let dir = project.path();
+    let (code, said) = project.act("run", &[]);
     assert_eq!(code, Some(0), "{said}");
-    let scores = Scores::read(&dir.path().join("models/one")).unwrap().scores;
+    let scores = Scores::read(&dir.join("models/one")).unwrap().scores;
     let found = scores[0].seasonal.unwrap();
     assert!(scores[1..].iter().all(|score| score.seasonal.is_none()), "baselines have none");
 
     // The same from the stores: each target value with the one of the same tens of days a year before.
-    let store = Cube::open(&dir.path().join("models/one/forecast.zarr"), "forecast").unwrap();
+    let store = Cube::open(&dir.join("models/one/forecast.zarr"), "forecast").unwrap();
     let (truth, forecast) = (store.read::<f32>("truth_kndvi").unwrap(), store.read::<f32>("kndvi").unwrap());
     let (mask, dates) = (store.read::<u8>("mask").unwrap(), store.read::<i32>("date").unwrap());
-    let level2 = Cube::open(&dir.path().join("level2/val/35KMQ.zarr"), "level2").unwrap();
+    let level2 = Cube::open(&dir.join("level2/val/35KMQ.zarr"), "level2").unwrap();
     let (all, all_dates) = (
         level2.read_f32("kndvi", &[0; 4], &level2.shape("kndvi").unwrap()).unwrap(),
         level2.read::<i32>("date").unwrap(),
@@ -220,6 +221,6 @@ fn scores_beside_the_seasonal_cycle() {
     assert_eq!(found.count, count);
     assert!((found.anomaly - anomaly / count as f64).abs() < 1e-6, "{found:?} {}", anomaly / count as f64);
     assert!((found.mae - mae / count as f64).abs() < 1e-6);
-    let page = fs::read_to_string(dir.path().join("models/one/report.html")).unwrap();
+    let page = fs::read_to_string(dir.join("models/one/report.html")).unwrap();
     assert!(page.contains("std between years"));
 }

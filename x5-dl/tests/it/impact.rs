@@ -1,18 +1,16 @@
 //! Forecasts as impact indexes of regions, against numbers that are worked out from the same files.
-#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
-use minicube::testing::tiny_level2;
 use minicube::{Cube, from_cf_day, write_table};
 
+use crate::project::Project;
+
 const CONFIG: &str = r#"
-[train]
 context_steps = 6
 target_steps = 12
 vegetation = []
@@ -25,18 +23,6 @@ hidden = [4]
 steps = 1
 pixels = 8
 "#;
-
-/// `x5-dl <verb>` on the project: exit code and everything that was said.
-fn act(dir: &Path, verb: &str, more: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_x5-dl"))
-        .args([verb, "--config"])
-        .arg(dir.join("p.toml"))
-        .args(more)
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
-}
 
 /// Usual kNDVI of .3 ± .1 at any time, for all land.
 fn climatology(path: &Path) {
@@ -62,20 +48,18 @@ fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
 
 #[test]
 fn indexes_are_those_worked_out_from_the_forecast() {
-    let dir = tempfile::tempdir().unwrap();
-    tiny_level2(dir.path(), 6, 20, 8).unwrap();
-    let head = format!("[project]\nname = \"t\"\ndir = \"{}\"\n", dir.path().display());
-    fs::write(dir.path().join("p.toml"), head + CONFIG).unwrap();
-    climatology(&dir.path().join("level2/climatology.parquet"));
-    let (code, said) = act(dir.path(), "aggregate", &[]);
+    let project = Project::new((6, 20, 8), CONFIG);
+    let dir = project.path();
+    climatology(&dir.join("level2/climatology.parquet"));
+    let (code, said) = project.act("aggregate", &[]);
     assert!(
         code == Some(2) && said.contains("expected the forecasts of the model") && said.contains("x5-dl run"),
         "{said}"
     );
-    assert_eq!(act(dir.path(), "run", &[]).0, Some(0));
-    let (code, said) = act(dir.path(), "aggregate", &["--windows", "30", "--threads", "1"]);
+    assert_eq!(project.act("run", &[]).0, Some(0));
+    let (code, said) = project.act("aggregate", &["--windows", "30", "--threads", "1"]);
     assert_eq!(code, Some(0), "{said}");
-    let folder = dir.path().join("models/rnn");
+    let folder = dir.join("models/rnn");
     let rows = table(&folder.join("impact.csv"));
     let bytes = fs::read(folder.join("impact.parquet")).unwrap();
 
@@ -108,25 +92,25 @@ fn indexes_are_those_worked_out_from_the_forecast() {
     assert!(number("observed_pixels") > 0.0 && number("lead_days") > 0.0);
 
     // The bytes do not depend on the number of threads; a region that holds all cubes has all of their samples.
-    assert_eq!(act(dir.path(), "aggregate", &["--windows", "30", "--threads", "3"]).0, Some(0));
+    assert_eq!(project.act("aggregate", &["--windows", "30", "--threads", "3"]).0, Some(0));
     assert_eq!(fs::read(folder.join("impact.parquet")).unwrap(), bytes);
     let square = "[[[20,-40],[40,-40],[40,0],[20,0],[20,-40]]]";
-    let regions = dir.path().join("all.geojson");
+    let regions = dir.join("all.geojson");
     let feature = format!(
         r#"{{"type":"Feature","properties":{{"name":"south"}},"geometry":{{"type":"Polygon","coordinates":{square}}}}}"#
     );
     fs::write(&regions, feature).unwrap();
     let (code, said) =
-        act(dir.path(), "aggregate", &["--windows", "366", "--regions", regions.to_str().unwrap()]);
+        project.act("aggregate", &["--windows", "366", "--regions", regions.to_str().unwrap()]);
     assert!(code == Some(0) && said.contains("1 regions"), "{said}");
     let whole = table(&folder.join("impact.csv"));
     assert!(whole.iter().all(|row| row["region"] == "south"));
     let page = fs::read_to_string(folder.join("impact.html")).unwrap();
     assert!(page.contains("south") && page.contains("<svg"));
 
-    let (code, said) = act(dir.path(), "aggregate", &["--model", "other"]);
+    let (code, said) = project.act("aggregate", &["--model", "other"]);
     assert!(code == Some(2) && said.contains("expected one of rnn"), "{said}");
     fs::write(&regions, r#"{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}"#).unwrap();
-    let (code, said) = act(dir.path(), "aggregate", &["--regions", regions.to_str().unwrap()]);
+    let (code, said) = project.act("aggregate", &["--regions", regions.to_str().unwrap()]);
     assert!(code == Some(2) && said.contains("expected pixels of vegetation in 1 regions"), "{said}");
 }
