@@ -73,6 +73,7 @@ mod tests {
             of(ModelKind::Rnn),
             on(ModelKind::ContextRnn, Encoder::EfficientnetB0),
             on(ModelKind::ContextRnn, Encoder::PvtV2B0),
+            on(ModelKind::ContextRnn, Encoder::Unet),
             of(ModelKind::Convlstm),
             of(ModelKind::ConvlstmAe),
             small(ModelKind::NfUnet),

@@ -35,9 +35,6 @@ impl Forecaster {
     /// by one backward pass a sample. Parameters are constants. Takes the memory of a training step on all samples of
     /// the batch (networks of pixels: of 4096 pixels of each), so crop large images.
     ///
-    /// Open: of ContextRNN with its quirks the gradient of context and statics, which goes through its encoder, is about 3 %
-    /// smaller than finite differences. Without quirks it agrees with them, as those of all other models do.
-    ///
     /// Samples do not see each other: the gradient of a sample's number is that of its own arrays. Same bytes on any
     /// number of threads.
     ///

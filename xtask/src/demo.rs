@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::chain::{CHAIN, Row, Stage};
+use crate::chain::Row;
 use crate::failure::fail;
+use crate::pipeline::stages;
 use crate::state::State;
 use crate::workspace::{build_binaries, root};
 use crate::world::World;
@@ -97,7 +98,7 @@ pub(crate) fn region(name: &str, template: &Path, port: u16, out: &Path) -> Resu
     Ok(Region { name: name.to_string(), folder, config })
 }
 
-/// Runs the stages that are not complete; the synthetic Earth is started for them only, with `more` flags of its own.
+/// Runs the stages that have a section and are not complete; the synthetic Earth is started for them only, with `more` flags of its own.
 pub(crate) fn run_regions(
     regions: &[Region],
     bins: &Path,
@@ -105,10 +106,10 @@ pub(crate) fn run_regions(
     out: &Path,
     more: &[&str],
 ) -> Result<Done> {
-    let chain: Vec<&Stage> = CHAIN.iter().collect();
     let mut done = Done { rows: Vec::new(), ran: 0 };
     let mut world = None;
     for region in regions {
+        let chain = stages(&region.folder.join("project.toml"), None, None)?;
         let mut state = State::load(&region.folder, &region.config);
         let complete =
             chain.iter().take_while(|stage| state.finished(stage, &region.folder).is_some()).count();

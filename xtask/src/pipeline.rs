@@ -99,7 +99,7 @@ fn shipped_configs() -> Result<Vec<PathBuf>> {
 }
 
 /// The stages whose section the file has, between `from` and `to`.
-fn stages(config: &Path, from: Option<&str>, to: Option<&str>) -> Result<Vec<&'static Stage>> {
+pub(crate) fn stages(config: &Path, from: Option<&str>, to: Option<&str>) -> Result<Vec<&'static Stage>> {
     let text = fs::read_to_string(config).map_err(|error| {
         fail(format!("{}: {error}", config.display()), "see configs/ for complete project files")
     })?;

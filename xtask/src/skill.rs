@@ -18,7 +18,10 @@ use crate::workspace::{build_binaries, root, target_dir};
 /// Port of its synthetic Earth.
 const PORT: u16 = 8947;
 /// Names of the landscapes and the flags of `testworld serve` that make them.
-const LANDSCAPES: [(&str, &[&str]); 2] = [("natural", &[]), ("scattered", &["--scattered"])];
+const LANDSCAPES: [(&str, &[&str]); 2] = [(NATURAL, &[]), ("scattered", &["--scattered"])];
+const NATURAL: &str = "natural";
+/// Begins what is done in the natural landscape only.
+const NATURAL_ONLY: &str = "# Of the natural landscape only:";
 const BASELINES: [&str; 2] = ["persistence", "climatology"];
 
 /// What is read of `scores.json`.
@@ -47,7 +50,7 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
     for (landscape, flags) in LANDSCAPES {
         let out = target_dir()?.join("bench-skill").join(landscape);
         fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-        let regions = [region("skill", &root().join("tests/bench/skill.toml"), PORT, &out)?];
+        let regions = [region("skill", &template(landscape, &out)?, PORT, &out)?];
         run_regions(&regions, &bins, PORT, &out, flags)?;
         let folder = &regions[0].folder;
         let found = found(&folder.join("models"))?;
@@ -78,9 +81,19 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The project file of a landscape.
+fn template(landscape: &str, out: &Path) -> Result<PathBuf> {
+    let whole = root().join("tests/bench/skill.toml");
+    let text = fs::read_to_string(&whole).with_context(|| whole.display().to_string())?;
+    let text = if landscape == NATURAL { &text } else { text.split(NATURAL_ONLY).next().unwrap_or(&text) };
+    let path = out.join("skill.toml");
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    Ok(path)
+}
+
 /// The project of the natural landscape, once its stages are done.
 pub(crate) fn skill_project() -> Result<PathBuf> {
-    let project = target_dir()?.join("bench-skill/natural/skill/project.toml");
+    let project = target_dir()?.join("bench-skill").join(NATURAL).join("skill/project.toml");
     let level2 = project.with_file_name("level2");
     match level2.is_dir() {
         true => Ok(project),

@@ -23,10 +23,11 @@ struct Step {
 }
 
 /// All steps. `configs` needs binaries and `interop` and `pages` read what `chain` made.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", run: || run_command(cargo().args(["fmt", "--all", "--check"]), "cargo fmt") },
     Step { name: "tidy", run: tidy::check },
     Step { name: "clippy", run: clippy },
+    Step { name: "gpu", run: gpu },
     Step { name: "docs", run: docs },
     Step { name: "tests", run: tests },
     Step { name: "doctests", run: doctests },
@@ -77,6 +78,20 @@ fn clippy() -> Result<()> {
         cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
         "clippy",
     )
+}
+
+/// That the backends for GPUs compile; nothing is run.
+fn gpu() -> Result<()> {
+    for backend in ["wgpu", "cuda"] {
+        let mut check = cargo();
+        check.args(["check", "--package", "x5-dl", "--bins", "--locked", "--features", backend]);
+        if backend == "cuda" {
+            // What compiles kernels at run time fetches LLVM while it is built, but for documentation.
+            check.env("DOCS_RS", "1");
+        }
+        run_command(&mut check, backend)?;
+    }
+    Ok(())
 }
 
 fn docs() -> Result<()> {

@@ -219,8 +219,9 @@ fn parse_section<T: DeserializeOwned>(
         Failure::new(format!("{}: section [{name}] is missing", path.display()))
             .hint("see the shipped files in configs/ for a complete example")
     })?;
-    value.try_into().map_err(|error: toml::de::Error| {
-        let message = one_line(error.message());
+    serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<toml::de::Error>| {
+        let key = error.path().to_string();
+        let message = one_line(error.inner().message());
         if let Some((key, known)) = alternatives(&message, "unknown field ") {
             let line = line_of_key(text, name, &key).map_or(String::new(), |line| format!(" (line {line})"));
             return unknown_key(path, &format!("[{name}]{line}"), &key, &known);
@@ -231,7 +232,8 @@ fn parse_section<T: DeserializeOwned>(
             let found = format!("{}: [{name}]{place}: unknown value \"{value}\"", path.display());
             return Failure::new(found).hint(did_you_mean(&value, &known, "values"));
         }
-        Failure::new(format!("{}: [{name}]: {message}", path.display()))
+        let place = if key == "." { String::new() } else { format!(" {key}") };
+        Failure::new(format!("{}: [{name}]{place}: {message}", path.display()))
             .hint("see the shipped files in configs/ for the type of each key")
     })
 }
@@ -354,6 +356,15 @@ mod tests {
         assert_eq!(line_of_value(text, "project", "d"), Some((3, "dir".to_owned())));
         let table = "[level1.smap]\nvariables = [{ name = \"t\", reduce = \"men\" }]";
         assert_eq!(line_of_value(table, "level1", "men"), Some((2, "reduce".to_owned())));
+    }
+
+    #[test]
+    fn a_value_of_another_type_names_its_key() {
+        let told = |text: &str| load(text).err().unwrap().to_string();
+        let text = told("[project]\nname = \"a\"\ndir = \"d\"\nyears = [2018, 2019, 2020]\n");
+        assert!(text.contains("[project] years: invalid length 3"), "{text}");
+        let text = told("[project]\nname = \"a\"\ndir = \"d\"\n[download]\nmax_cloud_cover = \"x\"\n");
+        assert!(text.contains("[download] max_cloud_cover: invalid type: string \"x\""), "{text}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::model::fpn::{self, Fpn};
 use crate::model::layers::{Conv, cut_to, pad_to};
 use crate::model::pvt::{self, Pyramid};
 use crate::model::rnn::{Gru, Linear, Mlp, exported_linear, linear_name, one_series};
+use crate::model::surroundings::Surroundings;
 use crate::model::{Defaults, Layout, Model, Sizes, init, kept};
 
 /// Pixels that are forecast at once where no gradients are recorded.
@@ -58,6 +59,7 @@ pub(crate) struct ContextRnn {
     pyramid: Option<Fpn>,
     transformers: Option<Pyramid>,
     convolutions: Option<Convolutions>,
+    surroundings: Option<Surroundings>,
     update_mlp: Mlp,
     rnn: Gru,
     head: Linear,
@@ -81,14 +83,15 @@ impl ContextRnn {
     /// whose inputs the first are the context's vegetation.
     fn encode(&self, input: Tensor<4>, last: Tensor<4>) -> Tensor<2> {
         let [items, _, rows, cols] = input.dims();
-        let maps = match (&self.pyramid, &self.transformers, &self.convolutions) {
+        let maps = match (&self.pyramid, &self.transformers, &self.convolutions, &self.surroundings) {
             (Some(pyramid), ..) => cut_to(pyramid.forward(pad_to(input, fpn::SIDE)), rows, cols),
-            (_, Some(pyramid), _) => {
+            (_, Some(pyramid), ..) => {
                 let maps = pyramid.forward(pad_to(input, pvt::SIDE));
                 cut_to(fpn::stretch(maps, pvt::PATCH), rows, cols)
             }
-            (.., Some(small)) => small.second.forward(relu(small.first.forward(input))),
-            (None, None, None) => input,
+            (.., Some(small), _) => small.second.forward(relu(small.first.forward(input))),
+            (.., Some(surroundings)) => surroundings.forward(input),
+            (None, None, None, None) => input,
         };
         let all = maps.dims()[1];
         let maps = match self.forced {
@@ -161,6 +164,8 @@ impl Model for ContextRnn {
                 first: Conv::new(inputs, s.location.max(8), 3, device),
                 second: Conv::new(s.location.max(8), maps, 3, device),
             }),
+            surroundings: (s.encoder == Encoder::Unet)
+                .then(|| Surroundings::new(inputs, (s.hidden / 2).max(1), maps, device)),
             update_mlp: Mlp::new(&[s.weather + s.location, s.update_hidden, s.update], s.quirks, device),
             rnn: Gru::new(s.update, s.hidden, device),
             head: Linear::new(s.hidden, 1, device),

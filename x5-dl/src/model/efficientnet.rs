@@ -35,6 +35,8 @@ const SCALES: [usize; 4] = [1, 2, 4, 6];
 pub enum Encoder {
     /// Two convolutions of 3 × 3 with a ReLU between them, for small data.
     Convolutions,
+    /// A small U-Net and each pixel's own values, for networks that begin from nothing; ContextRNN only.
+    Unet,
     /// The smallest EfficientNet.
     EfficientnetB0,
     /// 1.2 times as wide, 1.4 times as deep.
@@ -49,7 +51,7 @@ impl Encoder {
     /// Width and depth of an EfficientNet in percent of the smallest.
     pub(crate) fn percent(self) -> Option<(usize, usize)> {
         match self {
-            Encoder::Convolutions | Encoder::PvtV2B0 => None,
+            Encoder::Convolutions | Encoder::Unet | Encoder::PvtV2B0 => None,
             Encoder::EfficientnetB0 => Some((100, 100)),
             Encoder::EfficientnetB3 => Some((120, 140)),
             Encoder::EfficientnetB5 => Some((160, 220)),

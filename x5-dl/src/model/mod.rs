@@ -21,6 +21,7 @@ pub(crate) mod pvt;
 pub(crate) mod rnn;
 pub(crate) mod sg_convlstm;
 pub(crate) mod st_unet;
+pub(crate) mod surroundings;
 pub(crate) mod teacher;
 pub(crate) mod unet;
 
