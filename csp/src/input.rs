@@ -70,7 +70,12 @@ pub fn read_weather(stores: &[PathBuf], variables: &[Variable], steps: usize) ->
 }
 
 /// `[sample, time]` in physical units.
-fn window_mean(cube: &Cube, channel: &str, steps: usize, variable: &Variable) -> Result<Array2<f64>, Error> {
+pub(crate) fn window_mean(
+    cube: &Cube,
+    channel: &str,
+    steps: usize,
+    variable: &Variable,
+) -> Result<Array2<f64>, Error> {
     let name = format!("weather/{channel}");
     let mut shape = cube.shape(&name)?;
     if let Some(time) = shape.get_mut(1) {

@@ -39,6 +39,7 @@ mod strata;
 mod tables;
 mod toy;
 mod transition;
+mod unheard;
 mod variable;
 mod verify;
 

@@ -19,6 +19,7 @@ use crate::respond::{close_cache, open_cache};
 use crate::silent::{constant_value, frozen_samples, remark};
 use crate::store::{STORE, write_store};
 use crate::tables::{table_files, write_tables};
+use crate::unheard::unheard_shifts;
 use crate::{report, verify};
 
 /// Explains the model that the configuration names.
@@ -79,7 +80,8 @@ pub fn run_predictor(
         run.output(&maps);
     }
     run.outcome(Outcome::ok(&plan.model, clock.elapsed().as_secs_f64(), 0));
-    let remarks = remarks(&plan, &found);
+    let mut remarks = remarks(&plan, &found);
+    remarks.extend(unheard_shifts(&dataset.paths(), &plan.variables, plan.steps)?);
     for text in &remarks {
         tracing::warn!("{text}");
     }
@@ -183,6 +185,14 @@ fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
             "{frozen} of {} samples have one and the same {index} at all steps under all shifts: the model's output is \
              dead or clipped there",
             found.shifted.samples.len()
+        ));
+    }
+    let (lost, all) = (found.not_finite.len(), found.shifted.samples.len());
+    if 4 * lost > all {
+        remarks.push(format!(
+            "{lost} of {all} samples are left out, because no pixel has an {index} under some shift ({}): what is told \
+             is of the others alone",
+            plan.index.absent()
         ));
     }
     for (variable, global) in plan.variables.iter().zip(&found.global) {

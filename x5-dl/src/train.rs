@@ -5,6 +5,7 @@ use std::path::Path;
 
 use minicube::run::Progress;
 use minicube::{SCHEMA_VERSION, Split, write_atomic};
+use ndarray::Axis;
 
 use crate::data::dataset::Dataset;
 use crate::error::Error;
@@ -52,11 +53,15 @@ pub(crate) fn train(
         }
     };
     let state = fit(&plan.name, &*network, initial, &plan.fit, &feed, &checkpoint, plan_hash)?;
-    if is_dead(&*network, state.chosen(), feed.validation())? {
+    let channels = &plan.data.dynamic;
+    let dead = dead_channels(&*network, state.chosen(), feed.validation(), channels.len())?;
+    if !dead.is_empty() {
+        let names: Vec<&str> = dead.iter().map(|&k| channels[k].as_str()).collect();
         tracing::warn!(
             model = plan.name,
-            "the model has collapsed: it forecasts 0 everywhere, and no gradient gets through its last ReLU any more; \
-             train it again with a smaller `learning_rate`, more `steps` or another `seed`"
+            "the model has collapsed{}: it forecasts 0 everywhere, and no gradient gets through its last ReLU there any \
+             more; train it again with a smaller `learning_rate`, a `warm_up`, more `steps` or another `seed`",
+            if dead.len() < channels.len() { format!(" in {}", names.join(", ")) } else { String::new() }
         );
     }
     write_model(plan, plan_hash, &state, folder)?;
@@ -86,14 +91,26 @@ fn need_vegetation(plan: &ModelPlan, level2: &Path, training: &Dataset) -> Resul
     })
 }
 
-/// Whether the network answers 0 to everything: its output is a ReLU, and that is dead then.
-fn is_dead(network: &dyn Network, weights: &Weights, examples: &[Examples]) -> Result<bool, Error> {
+/// The channels in which the network answers 0 to everything: its output is a ReLU, and that is dead there.
+fn dead_channels(
+    network: &dyn Network,
+    weights: &Weights,
+    examples: &[Examples],
+    channels: usize,
+) -> Result<Vec<usize>, Error> {
     let device = backend::device();
     let network = network.loaded(weights, &device)?;
-    let silent = |part: &Examples| {
-        weights::to_array(network.predict(&part.inputs, &device)).iter().all(|value| *value == 0.0)
-    };
-    Ok(!examples.is_empty() && examples.iter().all(silent))
+    let mut silent = vec![!examples.is_empty(); channels];
+    for part in examples {
+        let values = weights::to_array(network.predict(&part.inputs, &device));
+        let pixels = values.len_of(Axis(1)) / (part.steps * channels).max(1);
+        for item in values.outer_iter() {
+            for (k, value) in item.iter().enumerate() {
+                silent[k / pixels.max(1) % channels] &= *value == 0.0;
+            }
+        }
+    }
+    Ok((0..channels).filter(|&channel| silent[channel]).collect())
 }
 
 fn write_model(plan: &ModelPlan, plan_hash: &str, state: &State, folder: &Path) -> Result<(), Error> {
@@ -241,7 +258,7 @@ mod tests {
 
     /// Without weights the cell state stays at f · 0 + i · tanh 0 = 0, and so does the output.
     #[test]
-    fn only_a_network_that_answers_nothing_is_dead() {
+    fn only_channels_without_any_answer_are_dead() {
         let shape = ConvLstmShape {
             channels: 2,
             statics: 1,
@@ -255,10 +272,16 @@ mod tests {
         let ones = |shape: &[usize]| ArrayD::<f32>::ones(IxDyn(shape));
         let target = ones(&[1, 2 * 2 * 4 * 4]);
         let inputs = vec![ones(&[1, 3, 2, 4, 4]), ones(&[1, 1, 4, 4]), ones(&[1, 5, 1, 4, 4])];
-        let examples = [Examples { inputs, valid: target.clone(), target, ..Examples::default() }];
+        let examples = [Examples { inputs, valid: target.clone(), target, steps: 2, ..Examples::default() }];
         let alive = net.initial(1);
-        assert!(is_dead(&net, &alive.zeros_like(), &examples).unwrap());
-        assert!(!is_dead(&net, &alive, &examples).unwrap());
-        assert!(!is_dead(&net, &alive.zeros_like(), &[]).unwrap(), "nothing was asked");
+        let dead =
+            |weights: &Weights, examples: &[Examples]| dead_channels(&net, weights, examples, 2).unwrap();
+        assert_eq!(dead(&alive.zeros_like(), &examples), [0, 1]);
+        assert!(dead(&alive, &examples).is_empty());
+        assert!(dead(&alive.zeros_like(), &[]).is_empty(), "nothing was asked");
+        // The last cell has two units and gates i, f, o and g: with tanh g = -1 the second one's state goes below 0.
+        let mut half = alive.clone();
+        half.0.get_mut("cells.1.conv.bias").unwrap()[3 * 2 + 1] = -1e6;
+        assert_eq!(dead(&half, &examples), [1]);
     }
 }

@@ -36,7 +36,8 @@ pub struct ConvLstmShape {
     pub kernel: usize,
     /// Steps forecast.
     pub target_steps: usize,
-    /// Whether weather goes in with the frame before the predicted one, as published; else with the predicted one.
+    /// As published: weather goes in with the frame before the predicted one, and frames are a ReLU of the last cell's state.
+    /// Else it goes in with the predicted one, and frames are the state itself.
     #[serde(default = "kept")]
     pub quirks: bool,
 }
@@ -50,6 +51,9 @@ pub(crate) struct ConvLstm {
     /// Steps by which the weather is ahead of the frame it goes in with.
     #[module(skip)]
     ahead: usize,
+    /// Whether frames are a ReLU of the state, which never comes back once it is below 0 everywhere.
+    #[module(skip)]
+    positive: bool,
 }
 
 /// A plain ConvLSTM cell (Shi et al. 2015, <https://doi.org/10.48550/arXiv.1506.04214>, without peepholes).
@@ -100,7 +104,8 @@ impl ConvLstm {
     }
 
     fn output(&self, state: &[State]) -> Tensor<4> {
-        relu(state[self.cells.len() - 1].0.clone())
+        let last = state[self.cells.len() - 1].0.clone();
+        if self.positive { relu(last) } else { last }
     }
 }
 
@@ -151,7 +156,8 @@ impl Model for ConvLstm {
             cells.push(Cell::new(inputs, hidden, shape.kernel, device));
             inputs = hidden;
         }
-        ConvLstm { cells, target_steps: shape.target_steps, ahead: usize::from(!shape.quirks) }
+        let (target_steps, ahead, positive) = (shape.target_steps, usize::from(!shape.quirks), shape.quirks);
+        ConvLstm { cells, target_steps, ahead, positive }
     }
 
     fn feeds_back() -> bool {
@@ -362,5 +368,25 @@ mod tests {
         let bound = 1.0 / (16.0f32 * 9.0).sqrt();
         assert!(first.0["cells.0.conv.bias"].iter().all(|v| v.abs() <= bound));
         assert!(first.0["cells.0.conv.weight"].iter().any(|v| v.abs() > 0.9 * bound));
+    }
+
+    /// With tanh g = -1 the state of the last cell goes below 0: the ReLU hides it, and its gradient with it.
+    #[test]
+    fn without_quirks_a_channel_below_0_comes_back() {
+        let gradient = |quirks: bool| {
+            let device = backend::training_device();
+            let net = ConvLstm::new(&ConvLstmShape { quirks, ..shape(&[3], 2) }, &backend::device());
+            let mut weights = net.initial(2);
+            weights.0.get_mut("cells.1.conv.bias").unwrap().iter_mut().skip(12).for_each(|g| *g = -2.0);
+            let net = net.loaded(&weights, &device).unwrap();
+            let random = |shape: &[usize], seed| testing::numbers(shape, seed);
+            let inputs = [random(&[1, 3, 4, 4, 4], 1), random(&[1, 1, 4, 4], 2), random(&[1, 5, 5, 4, 4], 3)];
+            let frames = net.predict(&inputs, &device);
+            let below = weights::to_array(frames.clone().detach()).iter().all(|v| *v < 0.0);
+            let found = net.gradients(&frames.sum().backward());
+            (below, found.0["cells.1.conv.bias"].iter().any(|g| *g != 0.0))
+        };
+        assert_eq!(gradient(true), (false, false));
+        assert_eq!(gradient(false), (true, true));
     }
 }

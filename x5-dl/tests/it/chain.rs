@@ -165,11 +165,7 @@ fn both_models_run_verify_and_are_left_alone_then() {
     assert_eq!(std::fs::read(project.model("rnn").join("run.json")).unwrap(), before);
 
     // The rain of a step drives the vegetation of that step: the RNN must learn it, persistence cannot.
-    let scores = Scores::read(&project.model("rnn")).unwrap().scores;
-    let mae = |name: &str| {
-        let score = scores.iter().find(|s| s.forecaster == name && s.split == "val").unwrap();
-        score.kndvi.as_ref().unwrap().mae
-    };
+    let mae = |name: &str| project.kndvi_mae("rnn", name);
     assert!(mae("rnn") < 0.5 * mae("persistence"), "{} {}", mae("rnn"), mae("persistence"));
     let scores = Scores::read(&project.model("convlstm")).unwrap().scores;
     assert!(scores[0].earthnet.unwrap().ens.unwrap() > 0.0);
@@ -244,11 +240,7 @@ learning_rate = 0.02
     let project = with(learners);
     ok(&project.run("run", "2"));
     for name in ["context_rnn", "convlstm_ae"] {
-        let scores = Scores::read(&project.model(name)).unwrap().scores;
-        let mae = |who: &str| {
-            let score = scores.iter().find(|s| s.forecaster == who && s.split == "val").unwrap();
-            score.kndvi.as_ref().unwrap().mae
-        };
+        let mae = |who: &str| project.kndvi_mae(name, who);
         assert!(mae(name) < 0.6 * mae("persistence"), "{name}: {} {}", mae(name), mae("persistence"));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use minicube::testing::tiny_level2;
 use minicube::{sha256_file, sha256_store};
 use tempfile::TempDir;
+use x5_dl::Scores;
 
 /// A project in a temporary folder.
 pub(crate) struct Project {
@@ -38,6 +39,13 @@ impl Project {
 
     pub(crate) fn model(&self, name: &str) -> PathBuf {
         self.path().join("models").join(name)
+    }
+
+    /// Mean absolute error of kNDVI of a model, or of a baseline beside it, on the validation split.
+    pub(crate) fn kndvi_mae(&self, model: &str, forecaster: &str) -> f64 {
+        let scores = Scores::read(&self.model(model)).unwrap().scores;
+        let score = scores.iter().find(|s| s.forecaster == forecaster && s.split == "val").unwrap();
+        score.kndvi.as_ref().unwrap().mae
     }
 
     fn bare(&self, verb: &str) -> Command {
