@@ -160,9 +160,12 @@ pub(crate) fn segment_responses(scene: &Scene<'_>) -> Vec<SegmentResponse> {
 fn answer(scene: &Scene<'_>, index: usize, segment: &Segment, signals: &Array2<f64>) -> Answer {
     let variable = &scene.variables[index];
     let rows = signals.select(Axis(0), &positions(scene.perturbations, index, &variable.deltas, 0));
-    let mean = scene.series(index).select(Axis(0), &segment.samples).mean().unwrap_or(f64::NAN);
-    let share = scene.weights[0].iter().sum::<f64>() / scene.weights[0].len() as f64;
-    let x: Vec<f64> = variable.deltas.iter().map(|delta| mean + share * delta).collect();
+    let values = scene.series(index).select(Axis(0), &segment.samples);
+    let x: Vec<f64> = variable
+        .deltas
+        .iter()
+        .map(|delta| shifted_mean(&values, *delta, &scene.weights[0], variable.clip))
+        .collect();
     let y: Vec<f64> = rows.outer_iter().map(|signal| median(signal.iter().copied())).collect();
     let curves = fit_all(&x, &y);
     Answer {
@@ -173,6 +176,18 @@ fn answer(scene: &Scene<'_>, index: usize, segment: &Segment, signals: &Array2<f
         x,
         y,
     }
+}
+
+/// Mean of weather `[sample, time]` once it is shifted and clipped as the model sees it.
+fn shifted_mean(values: &Array2<f64>, delta: f64, weights: &[f64], clip: Option<[f64; 2]>) -> f64 {
+    let Some([low, high]) = clip else {
+        let share = weights.iter().sum::<f64>() / weights.len() as f64;
+        return values.mean().unwrap_or(f64::NAN) + share * delta;
+    };
+    let moved = values
+        .indexed_iter()
+        .map(|((_, t), value)| (value + delta * weights[t]).clamp(low.min(*value), high.max(*value)));
+    moved.sum::<f64>() / values.len() as f64
 }
 
 /// Global values of each variable. Curves come from segments with at least `min_segment` samples; where there are
@@ -295,6 +310,17 @@ mod tests {
             signals: Array2::zeros((1, 1)),
             answers: vec![answer],
         }
+    }
+
+    /// Unclipped (0 + 1 + 3) / 3 - 2; with nothing below 0, (0 + 0 + 1) / 3. The shift spares the second step of three.
+    #[test]
+    fn the_weather_of_a_curve_is_what_the_model_sees() {
+        let values = ndarray::arr2(&[[0.0, 1.0, 3.0]]);
+        let of = |delta, weights: &[f64], clip| shifted_mean(&values, delta, weights, clip);
+        assert!((of(-2.0, &[1.0; 3], None) + 2.0 / 3.0).abs() < 1e-12);
+        assert!((of(-2.0, &[1.0; 3], Some([0.0, 12.0])) - 1.0 / 3.0).abs() < 1e-12);
+        assert!((of(-2.0, &[1.0, 0.0, 1.0], Some([0.0, 12.0])) - 2.0 / 3.0).abs() < 1e-12);
+        assert!((of(10.0, &[1.0; 3], Some([0.0, 12.0])) - 11.0).abs() < 1e-12); // 10, 11, 12
     }
 
     /// Half of the 20 samples lie in the two segments below .6, so these are the low ones, with slopes 1 and 3.

@@ -80,8 +80,8 @@ pub fn run_predictor(
         run.output(&maps);
     }
     run.outcome(Outcome::ok(&plan.model, clock.elapsed().as_secs_f64(), 0));
-    let mut remarks = remarks(&plan, &found);
-    remarks.extend(unheard_shifts(&dataset.paths(), &plan.variables, plan.steps)?);
+    let unheard = unheard_shifts(&dataset.paths(), &plan.variables, plan.steps)?;
+    let remarks = remarks(&plan, &found, unheard);
     for text in &remarks {
         tracing::warn!("{text}");
     }
@@ -168,8 +168,9 @@ fn warn_of_gamma(plan: &Plan) {
     }
 }
 
-/// What must not be overlooked: a forecast that never changes, and variables that do not change it.
-fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
+/// What must not be overlooked: a forecast that never changes, variables that do not change it, and what of the weather is
+/// unheard of.
+fn remarks(plan: &Plan, found: &Explanation, unheard: Vec<String>) -> Vec<String> {
     let (index, responses) = (plan.index.name(), &found.shifted.responses);
     if let Some(value) = constant_value(responses) {
         return vec![format!(
@@ -198,7 +199,7 @@ fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
     for (variable, global) in plan.variables.iter().zip(&found.global) {
         let (range, unit) = (variable.extremes(), &variable.unit);
         remarks.extend(remark(&variable.name, index, global.movement, range, unit));
-        if global.out_of_range > 0.25 {
+        if global.out_of_range > 0.25 && variable.clip.is_none() {
             let [low, high] = variable.valid;
             remarks.push(format!(
                 "{}: {:.0} % of the shifted values leave {low} to {high} {unit}; `clip` would keep them within a range",
@@ -207,6 +208,7 @@ fn remarks(plan: &Plan, found: &Explanation) -> Vec<String> {
             ));
         }
     }
+    remarks.extend(unheard);
     remarks
 }
 

@@ -10,9 +10,9 @@ use crate::input::window_mean;
 use crate::variable::Variable;
 
 /// Standard deviations from which on a shift is remarked.
-const FAR: f64 = 10.0;
+const FAR: f64 = 20.0;
 
-/// A sentence for each input whose largest shift is more than ten times the standard deviation of its values in the first
+/// A sentence for each input whose largest shift is more than twenty times the standard deviation of its values in the first
 /// `steps` steps of all samples.
 ///
 /// # Errors
@@ -48,9 +48,13 @@ fn sentence(variable: &Variable, channel: &str, sd: f64) -> Option<String> {
     let largest = deltas.iter().fold(0.0f64, |largest, delta| largest.max(delta.abs()));
     (largest > FAR * sd).then(|| {
         let times = if sd > 0.0 { format!("{:.0} times", largest / sd) } else { "any number of".to_owned() };
+        let remedy = match variable.channels.len() {
+            1 => "shift by less".to_owned(),
+            _ => format!("shift by less, leave {channel} out of `channels`, or train without it"),
+        };
         format!(
             "{name}: a shift of {largest} {unit} is {times} the standard deviation of {channel} ({sd:.2e} {unit}), and its \
-             answer extrapolation; leave {channel} out of `channels`, shift by less, or train without it"
+             answer extrapolation; {remedy}"
         )
     })
 }
@@ -60,9 +64,9 @@ mod tests {
     use super::*;
     use crate::variable::Linear;
 
-    /// 1, 3 and 5 have the standard deviation √(8/3) = 1.633: a shift of 16 is less than ten of them, 17 is more.
+    /// 1, 3 and 5 have the standard deviation √(8/3) = 1.633: a shift of 32 is less than twenty of them, 33 is more.
     #[test]
-    fn ten_standard_deviations_are_far() {
+    fn twenty_standard_deviations_are_far() {
         let sd = spread(&[1.0, f64::NAN, 3.0, 5.0]);
         assert!((sd - (8.0f64 / 3.0).sqrt()).abs() < 1e-12);
         let unit = Linear { scale: 1.0, offset: 0.0 };
@@ -79,10 +83,10 @@ mod tests {
             pulse: 1.0,
             range: None,
         };
-        assert_eq!(sentence(&with(16.0), "tp_min", sd), None);
-        let told = sentence(&with(17.0), "tp_min", sd).unwrap();
+        assert_eq!(sentence(&with(32.0), "tp_min", sd), None);
+        let told = sentence(&with(33.0), "tp_min", sd).unwrap();
         assert!(
-            told.starts_with("rain: a shift of 17 mm is 10 times the standard deviation of tp_min"),
+            told.starts_with("rain: a shift of 33 mm is 20 times the standard deviation of tp_min"),
             "{told}"
         );
         assert!(sentence(&with(2.0), "tp_min", 0.0).unwrap().contains("any number of"));

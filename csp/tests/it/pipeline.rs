@@ -111,9 +111,17 @@ fn known_sensitivities_and_optimum_are_recovered() {
     // A zero is never silent.
     let remarks = notes["remarks"].as_array().unwrap();
     assert_eq!(
-        remarks,
-        &["pressure is ignored: not one NDVI of any sample and step changes under shifts from -30 to 30 hPa"]
+        remarks[0],
+        "pressure is ignored: not one NDVI of any sample and step changes under shifts from -30 to 30 hPa"
     );
+    // Nor is weather that no model has seen: pressure hardly changes here.
+    let unheard = remarks[1].as_str().unwrap();
+    assert!(
+        unheard.starts_with("pressure: a shift of 30 hPa is 30 times the standard deviation of sp_mean")
+            && unheard.ends_with("shift by less"),
+        "{unheard}"
+    );
+    assert_eq!(remarks.len(), 2);
     let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
     assert!(page.contains("pressure is ignored"));
     assert_conforms(&dir.path().join("explain/toy/signals.zarr"), "signals");
