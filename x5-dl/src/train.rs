@@ -273,15 +273,19 @@ mod tests {
         let target = ones(&[1, 2 * 2 * 4 * 4]);
         let inputs = vec![ones(&[1, 3, 2, 4, 4]), ones(&[1, 1, 4, 4]), ones(&[1, 5, 1, 4, 4])];
         let examples = [Examples { inputs, valid: target.clone(), target, steps: 2, ..Examples::default() }];
-        let alive = net.initial(1);
+        // The last cell has two units and gates i, f, o and g: tanh g tells whether a unit's state is above or below 0.
+        let with_gates = |g: [f32; 2]| {
+            let mut weights = net.initial(1);
+            let bias = weights.0.get_mut("cells.1.conv.bias").unwrap();
+            (bias[6], bias[7]) = (g[0], g[1]);
+            weights
+        };
+        let alive = with_gates([1e6, 1e6]);
         let dead =
             |weights: &Weights, examples: &[Examples]| dead_channels(&net, weights, examples, 2).unwrap();
         assert_eq!(dead(&alive.zeros_like(), &examples), [0, 1]);
         assert!(dead(&alive, &examples).is_empty());
         assert!(dead(&alive.zeros_like(), &[]).is_empty(), "nothing was asked");
-        // The last cell has two units and gates i, f, o and g: with tanh g = -1 the second one's state goes below 0.
-        let mut half = alive.clone();
-        half.0.get_mut("cells.1.conv.bias").unwrap()[3 * 2 + 1] = -1e6;
-        assert_eq!(dead(&half, &examples), [1]);
+        assert_eq!(dead(&with_gates([1e6, -1e6]), &examples), [1]);
     }
 }
