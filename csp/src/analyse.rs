@@ -13,7 +13,7 @@ use crate::respond::mean_signals;
 use crate::segment::Segment;
 use crate::sensitivity::{Sensitivity, Weighted, global_sensitivity, sensitivity};
 use crate::silent::{Movement, movement};
-use crate::variable::Variable;
+use crate::variable::{Variable, shifted};
 
 /// Values of the common range at which the curves of all segments are averaged.
 const RANGE_POINTS: usize = 71;
@@ -180,13 +180,7 @@ fn answer(scene: &Scene<'_>, index: usize, segment: &Segment, signals: &Array2<f
 
 /// Mean of weather `[sample, time]` once it is shifted and clipped as the model sees it.
 fn shifted_mean(values: &Array2<f64>, delta: f64, weights: &[f64], clip: Option<[f64; 2]>) -> f64 {
-    let Some([low, high]) = clip else {
-        let share = weights.iter().sum::<f64>() / weights.len() as f64;
-        return values.mean().unwrap_or(f64::NAN) + share * delta;
-    };
-    let moved = values
-        .indexed_iter()
-        .map(|((_, t), value)| (value + delta * weights[t]).clamp(low.min(*value), high.max(*value)));
+    let moved = values.indexed_iter().map(|((_, t), value)| shifted(*value, delta * weights[t], clip));
     moved.sum::<f64>() / values.len() as f64
 }
 

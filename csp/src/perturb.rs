@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayViewMut5, Axis};
 
-use crate::variable::Variable;
+use crate::variable::{Variable, shifted};
 
 /// One forecast of a sample. Variables are indices, deltas in their physical units.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,11 +157,7 @@ pub fn shift_weather(
                     continue;
                 }
                 let step = (delta * share * variable.level2.scale) as f32;
-                values.mapv_inplace(|value| match clip {
-                    // A scale may be negative, and weather outside the range is left where it was.
-                    Some([a, b]) => (value + step).clamp(a.min(b).min(value), a.max(b).max(value)),
-                    None => value + step,
-                });
+                values.mapv_inplace(|value| shifted(value, step, clip));
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use minicube::Cube;
+use ndarray::Array1;
 
 use crate::error::Error;
 use crate::input::window_mean;
@@ -38,9 +39,7 @@ pub(crate) fn unheard_shifts(
 
 /// Standard deviation of the finite values; NaN of none.
 fn spread(values: &[f64]) -> f64 {
-    let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-    let mean = finite.iter().sum::<f64>() / finite.len() as f64;
-    (finite.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / finite.len() as f64).sqrt()
+    values.iter().copied().filter(|value| value.is_finite()).collect::<Array1<f64>>().std(0.0)
 }
 
 fn sentence(variable: &Variable, channel: &str, sd: f64) -> Option<String> {

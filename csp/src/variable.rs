@@ -1,6 +1,7 @@
 //! The weather variables that are explained: which model inputs they move, by how much, in which units.
 
 use std::cmp::Ordering;
+use std::ops::Add;
 
 use serde::Serialize;
 
@@ -59,6 +60,17 @@ impl Variable {
     pub fn extremes(&self) -> [f64; 2] {
         self.deltas.iter().fold([0.0; 2], |[low, high], delta| [delta.min(low), delta.max(high)])
     }
+}
+
+/// A value once it is shifted and kept within the range to which its variable is clipped, ends in any order: a value outside
+/// the range is left where it was. NaN stays.
+pub(crate) fn shifted<T: Copy + PartialOrd + Add<Output = T>>(value: T, by: T, clip: Option<[T; 2]>) -> T {
+    let moved = value + by;
+    let Some([a, b]) = clip else { return moved };
+    let smaller = |a: T, b: T| if a < b { a } else { b };
+    let larger = |a: T, b: T| if a > b { a } else { b };
+    let (low, high) = (smaller(smaller(a, b), value), larger(larger(a, b), value));
+    if moved < low { low } else { smaller(moved, high) }
 }
 
 /// What is known of a variable before the user says anything.

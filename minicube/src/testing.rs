@@ -230,10 +230,32 @@ pub fn odd_level1(dir: &Path, odd: Oddities) -> Result<PathBuf, Error> {
 /// # Errors
 /// Those of [`CubeWriter`].
 pub fn tiny_level2(dir: &Path, samples: usize, steps: usize, size: usize) -> Result<PathBuf, Error> {
+    let season = |t: usize| (t as f64 / 36.5 * std::f64::consts::TAU).cos();
+    level2_under(dir, samples, steps, size, &|name, sample, t| match name {
+        "tp_mean" => 0.004 * rain_share(sample, t),
+        "sp_mean" => 90_000.0 + 300.0 * season(t),
+        "t2m_min" => 288.0 + 6.0 * season(t),
+        "t2m_max" => 298.0 + 6.0 * season(t),
+        _ => 293.0 + 6.0 * season(t),
+    })
+}
+
+/// [`tiny_level2`] under other weather: of a weather input (`tp_mean`, `t2m_mean`, `t2m_min`, `t2m_max`, `sp_mean`, in m, K
+/// and Pa), a sample's number, which goes on from split to split by 17, and a step. Vegetation is that of [`tiny_level2`].
+///
+/// # Errors
+/// Those of [`CubeWriter`].
+pub fn level2_under(
+    dir: &Path,
+    samples: usize,
+    steps: usize,
+    size: usize,
+    weather: &dyn Fn(&str, usize, usize) -> f64,
+) -> Result<PathBuf, Error> {
     let folder = dir.join("level2");
     for split in Split::ALL {
         let count = if split == Split::Train { samples } else { 2 };
-        level2_store(&folder.join(split.name()).join("35KMQ.zarr"), split, count, steps, size)?;
+        level2_store(&folder.join(split.name()).join("35KMQ.zarr"), split, [count, steps, size], weather)?;
     }
     let entry = |mean: f64, std: f64| json!({"mean": mean, "std": std, "min": mean - 3.0 * std, "max": mean + 3.0 * std, "count": 100});
     let normalisation = json!({
@@ -246,11 +268,21 @@ pub fn tiny_level2(dir: &Path, samples: usize, steps: usize, size: usize) -> Res
     Ok(folder)
 }
 
-fn level2_store(path: &Path, split: Split, samples: usize, steps: usize, size: usize) -> Result<(), Error> {
+/// Rain of a sample and step, 0..1.
+fn rain_share(sample: usize, t: usize) -> f64 {
+    0.5 + 0.5 * ((t + 5 * sample) as f64 / 6.0).sin()
+}
+
+fn level2_store(
+    path: &Path,
+    split: Split,
+    [samples, steps, size]: [usize; 3],
+    weather: &dyn Fn(&str, usize, usize) -> f64,
+) -> Result<(), Error> {
     let first = NaiveDate::from_ymd_opt(2021, 1, 1).unwrap_or_default();
     let pixel_dims = ["sample", "time", "y", "x"];
     let bands = ["blue", "green", "red", "nir", "ndvi", "kndvi"];
-    let weather = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
+    let inputs = ["tp_mean", "t2m_mean", "t2m_min", "t2m_max", "sp_mean"];
     let cube = [1, steps as u64, size as u64, size as u64];
     let gridded = |name: &str, dtype| {
         VarSpec::new(name, &pixel_dims, dtype).chunk(&cube).shard(&cube).attr("grid_mapping", "crs")
@@ -280,7 +312,7 @@ fn level2_store(path: &Path, split: Split, samples: usize, steps: usize, size: u
     for band in bands {
         spec = spec.var(gridded(band, DType::F32));
     }
-    for name in weather {
+    for name in inputs {
         spec = spec.var(VarSpec::new(&format!("weather/{name}"), &["sample", "time"], DType::F32));
     }
     for (name, dtype) in [("static/dem", DType::F32), ("static/landcover", DType::U8)] {
@@ -288,9 +320,9 @@ fn level2_store(path: &Path, split: Split, samples: usize, steps: usize, size: u
     }
     let writer = CubeWriter::create(path, &add_crs(spec, Epsg(32735)), PLAN)?;
     let offset = split as usize * 17;
-    let rain = |s: usize, t: usize| 0.5 + 0.5 * ((t + 5 * (s + offset)) as f64 / 6.0).sin();
-    let ndvi =
-        |s: usize, t: usize, y: usize, x: usize| 0.2 + 0.5 * rain(s, t) + 0.005 * ((y * 3 + x) % 7) as f64;
+    let ndvi = |s: usize, t: usize, y: usize, x: usize| {
+        0.2 + 0.5 * rain_share(s + offset, t) + 0.005 * ((y * 3 + x) % 7) as f64
+    };
     let names =
         |kind: &str| (0..samples).map(|s| format!("35KMQ_{kind}{offset:02}{s:02}")).collect::<Vec<_>>();
     writer.write("crs", &[], Array::from_elem(IxDyn(&[]), 0_i32).view())?;
@@ -330,18 +362,8 @@ fn level2_store(path: &Path, split: Split, samples: usize, steps: usize, size: u
     writer.write("mask", &[0; 4], mask.into_dyn().view())?;
     let distance = Array4::from_shape_fn(shape, |(_, t, y, _)| if masked(t, y) { 10_i16 } else { 0 });
     writer.write("dist_mask", &[0; 4], distance.into_dyn().view())?;
-    for name in weather {
-        let values = Array2::from_shape_fn((samples, steps), |(s, t)| {
-            let season = (t as f64 / 36.5 * std::f64::consts::TAU).cos();
-            let value = match name {
-                "tp_mean" => 0.004 * rain(s, t),
-                "sp_mean" => 90_000.0 + 300.0 * season,
-                "t2m_min" => 288.0 + 6.0 * season,
-                "t2m_max" => 298.0 + 6.0 * season,
-                _ => 293.0 + 6.0 * season,
-            };
-            value as f32
-        });
+    for name in inputs {
+        let values = Array2::from_shape_fn((samples, steps), |(s, t)| weather(name, s + offset, t) as f32);
         writer.write(&format!("weather/{name}"), &[0, 0], values.into_dyn().view())?;
     }
     let dem = Array3::from_shape_fn((samples, size, size), |(_, y, x)| (1000 + y + x) as f32);

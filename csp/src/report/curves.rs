@@ -85,7 +85,7 @@ fn curves_text(plan: &Plan, found: &Explanation) -> String {
         format!("{large} segments with at least {} samples are used.", plan.min_segment)
     };
     format!(
-        "Each point is the segment's mean weather plus the shift, and the median over the forecast steps of its mean \
+        "Each point is the segment's mean weather as the model sees it, shifted and clipped, and the median over the forecast steps of its mean \
          {}. {which} A parabola is fitted to each segment; their coefficients are averaged with the segments' sizes. \
          The second row of each variable takes the best curve of each segment instead (outside its data its parabola), \
          averages them on the paper's range of weather, or that of the data where the two do not meet, and fits a \

@@ -15,4 +15,8 @@ mod series;
 #[cfg(test)]
 mod table;
 #[cfg(test)]
+mod truth;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod vegetation;

@@ -205,9 +205,18 @@ impl Cube {
         start: &[u64],
         sizes: &[usize],
     ) -> Result<ArrayD<T>, Error> {
+        let read = |index: &[u64]| -> Result<ArrayD<T>, Error> {
+            array.retrieve_chunk(index).map_err(|error| self.unread(var, error))
+        };
+        if let [(index, _)] = files {
+            let file = read(index)?;
+            if file.shape() == sizes {
+                return Ok(file);
+            }
+        }
         let mut region = ArrayD::from_elem(IxDyn(sizes), T::from_f64(0.0));
         for (index, first) in files {
-            let file: ArrayD<T> = array.retrieve_chunk(index).map_err(|error| self.unread(var, error))?;
+            let file = read(index)?;
             let from = |axis: usize| (first[axis] - start[axis]) as usize;
             let len = |axis: usize| file.len_of(Axis(axis)).min(sizes[axis] - from(axis));
             let part = file.slice_each_axis(|axis| Slice::from(..len(axis.axis.index())));
@@ -243,7 +252,8 @@ impl Cube {
             "int32" => self.read_region::<i32>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
             "int64" => self.read_region::<i64>(var, start, shape)?.mapv(|v| decode(v as f64)),
             "float64" => self.read_region::<f64>(var, start, shape)?.mapv(decode),
-            _ => self.read_region::<f32>(var, start, shape)?.mapv(|v| decode(f64::from(v))),
+            _ if (fill, scale, offset) == (None, 1.0, 0.0) => self.read_region::<f32>(var, start, shape)?,
+            _ => self.read_region::<f32>(var, start, shape)?.mapv_into(|v| decode(f64::from(v))),
         })
     }
 
