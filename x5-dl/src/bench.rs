@@ -54,6 +54,7 @@ pub fn rnn_step(pixels: usize, steps: usize, hidden: usize, repeats: usize) -> R
         state_hidden: 2 * hidden,
         update_hidden: 2 * hidden / 3,
         quirks: true,
+        context_weather: false,
     };
     let mut random = generator();
     let examples = Examples {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::Baseline;
 use crate::data::context::ContextGaps;
 use crate::data::scaling::Scaling;
-use crate::harness::backend::Backend;
+use crate::harness::backend::{Backend, Precision};
 use crate::harness::gradient::Loss;
 use crate::harness::keep::KeepBy;
 use crate::harness::scheduled_sampling::ScheduledSampling;
@@ -31,6 +31,10 @@ pub struct Config {
     pub vegetation: Vec<u8>,
     /// What has to compute; whatever the program is built with where absent.
     pub backend: Option<Backend>,
+    /// Numbers of the forward and the backward pass.
+    pub precision: Precision,
+    /// GPUs that share each batch.
+    pub devices: usize,
     /// Seed; that of the project where absent.
     pub seed: Option<u64>,
     /// The models.
@@ -47,6 +51,8 @@ impl Default for Config {
             // ESA WorldCover: trees, shrubs, grass, crops.
             vegetation: vec![10, 20, 30, 40],
             backend: None,
+            precision: Precision::F32,
+            devices: 1,
             seed: None,
             models: vec![ModelConfig { name: "rnn".into(), ..ModelConfig::default() }],
         }
@@ -101,6 +107,8 @@ pub struct ModelConfig {
     pub kernel: Option<usize>,
     /// Whether what is odd in the published model is kept, as its card tells: true.
     pub quirks: Option<bool>,
+    /// RNN, ContextRNN: whether the GRU goes through the weather of the context first; false, as published.
+    pub context_weather: Option<bool>,
     /// A file of weights to begin from: `.safetensors`, or a state dict or Lightning checkpoint of PyTorch.
     pub weights: Option<PathBuf>,
     /// RNN, ContextRNN: quantiles of the index to forecast, ascending, inside 0..1 and with 0.5, which is the forecast;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use minicube::run::Failure;
 
+use crate::harness::backend::Precision;
+
 /// A failure of learning, forecasting or scoring. Each variant names the place, what was expected and found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -99,6 +101,26 @@ pub enum Error {
         /// What there is.
         built: &'static str,
     },
+    /// More devices are asked for than there are.
+    #[error("[train] devices: expected {asked}, found {found} for {backend}")]
+    FewDevices {
+        /// How many are asked for.
+        asked: usize,
+        /// How many there are.
+        found: usize,
+        /// What the program is built with.
+        backend: &'static str,
+    },
+    /// The devices do not compute in such numbers.
+    #[error("[train] precision: expected {asked:?}, {backend} has none: {reason}")]
+    NoPrecision {
+        /// What is asked for.
+        asked: Precision,
+        /// What the program is built with.
+        backend: &'static str,
+        /// What the backend says.
+        reason: String,
+    },
     /// No pixel to learn from.
     #[error(
         "{path}: no pixel of the training split is of a vegetation class: expected one of {classes}, found {found}",
@@ -176,6 +198,10 @@ impl Error {
             Error::NoBackend { asked, .. } => format!(
                 "leave `backend` out, or build it for such a GPU: cargo build --release -p x5-dl --features {asked}"
             ),
+            Error::FewDevices { .. } => {
+                "lower `devices`; CUDA shows those of CUDA_VISIBLE_DEVICES, and the CPU counts as one".into()
+            }
+            Error::NoPrecision { .. } => "leave `precision` out".into(),
             Error::NoVegetation { .. } => {
                 "name classes of the land cover in `vegetation` of [train]; [] counts every pixel".into()
             }

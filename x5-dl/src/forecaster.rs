@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::harness::backend;
 use crate::harness::gradient::Network;
 use crate::harness::weights::{self, Weights};
+use crate::kernel;
 use crate::model::{Architecture, Layout};
 use crate::prepare::{self, Pixel, Preparation};
 
@@ -140,14 +141,17 @@ impl Forecaster {
     fn all(&self, batch: &Batch) -> Result<Array5<f32>, Error> {
         self.check(batch)?;
         let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+        // Who is one of many threads already has no others to share its kernels with.
+        let threads = if rayon::current_thread_index().is_some() { 1 } else { rayon::current_num_threads() };
+        let each = threads / batch.len().max(1);
         let parts: Vec<Array4<f32>> = (0..batch.len())
             .into_par_iter()
             .map(|b| {
                 let one = one_sample(batch, b);
-                match self.file.architecture.kind().defaults().layout {
+                kernel::with_threads(each, || match self.file.architecture.kind().defaults().layout {
                     Layout::Pixels => self.pixels(&one),
                     Layout::Frames | Layout::FramePixels => self.frames(&one),
-                }
+                })
             })
             .collect();
         let mut all = Array5::zeros((batch.len(), self.file.data.target_steps, self.width(), rows, cols));

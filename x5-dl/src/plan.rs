@@ -14,7 +14,7 @@ use crate::data::context::ContextGaps;
 use crate::data::scaling::{Scaling, Statistics, static_inputs};
 use crate::data::source::{self, Store};
 use crate::error::Error;
-use crate::harness::backend::{Backend, backend_name};
+use crate::harness::backend::{Backend, Compute, backend_name};
 use crate::harness::fit::FitPlan;
 use crate::harness::gradient::Loss;
 use crate::harness::keep::KeepBy;
@@ -75,6 +75,9 @@ pub struct ModelPlan {
     pub score_splits: Vec<Split>,
     /// How it is scored.
     pub scoring: Scoring,
+    /// What trains it, and in which numbers.
+    #[serde(skip_serializing_if = "Compute::is_usual")]
+    pub compute: Compute,
     /// Seed of the weights and of the sampling.
     pub seed: u64,
     /// Level-2 stores and the identity of the plan that made each.
@@ -148,6 +151,7 @@ impl Config {
                 found.push(text);
             }
         };
+        need(self.devices > 0, "devices: expected at least 1, found 0".into());
         need(!self.models.is_empty(), "models: expected at least one [[train.models]], found none".into());
         let names: BTreeSet<&str> = self.models.iter().map(|m| m.name.as_str()).collect();
         need(names.len() == self.models.len(), "models: names must differ".into());
@@ -205,6 +209,8 @@ impl Config {
                 m.backbone.is_none() || m.weights.is_none(),
                 format!("{}: `weights` hold the backbone too, leave one of them out", at("backbone")),
             );
+            let told = m.context_weather.is_none() || m.model.defaults().layout != Layout::Frames;
+            need(told, format!("{}: only rnn and context_rnn have this choice", at("context_weather")));
             if let Some(sampling) = &m.scheduled_sampling {
                 need(
                     m.model.feeds_back(),
@@ -307,6 +313,7 @@ impl Config {
             baselines: self.baselines.clone(),
             score_splits: if facts.has_validation { self.score_splits.clone() } else { vec![Split::Train] },
             scoring: Scoring { vegetation: self.vegetation.clone(), ndvi_epsilon: facts.ndvi_epsilon },
+            compute: Compute { precision: self.precision, devices: self.devices },
             seed: m.seed.or(self.seed).unwrap_or(project_seed),
             inputs: facts.inputs.clone(),
         })
@@ -409,6 +416,7 @@ impl Facts {
                 ContextGaps::Hold
             }),
             dynamic_scale: if own.unit_kndvi && is_kndvi { 1f32.tanh() } else { 1.0 },
+            context_weather: own.layout == Layout::Pixels && m.context_weather.unwrap_or(false),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! From a batch to network inputs, and from network outputs back to frames.
 
+use std::ops::Not;
+
 use ndarray::{Array2, Array3, Array4, Array5, ArrayD, Axis, IxDyn, s};
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +22,17 @@ pub struct Preparation {
     pub context_gaps: ContextGaps,
     /// The dynamic variables are divided by this: tanh(1) for the RNN's kNDVI, whose range is then 0..1.
     pub dynamic_scale: f32,
+    /// Networks of pixels: whether they are fed the weather of the context too.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub context_weather: bool,
 }
 
 impl Preparation {
+    /// The step whose drivers are a network of pixels' first.
+    pub(crate) fn first_driver(&self, spec: &DataSpec) -> usize {
+        if self.context_weather { 0 } else { spec.context_steps }
+    }
+
     /// Static inputs of one pixel, classes spread out.
     fn statics_of(&self, batch: &Batch, b: usize, y: usize, x: usize, into: &mut Vec<f32>) {
         for (layer, input) in self.statics.iter().enumerate() {
@@ -66,7 +76,7 @@ impl Preparation {
 pub(crate) type Pixel = (usize, usize, usize);
 
 /// RNN inputs of the given pixels: vegetation, statics, and the drivers of the *target* steps (weather of the very
-/// step, then all statics).
+/// step, then all statics), after those of the context where they are fed too.
 pub(crate) fn pixel_inputs(
     batch: &Batch,
     pixels: &[Pixel],
@@ -74,7 +84,8 @@ pub(crate) fn pixel_inputs(
     prep: &Preparation,
 ) -> Vec<ArrayD<f32>> {
     let held = context::context(batch, spec.context_steps, prep.context_gaps);
-    let (n, steps) = (pixels.len(), spec.target_steps);
+    let (n, first) = (pixels.len(), prep.first_driver(spec));
+    let steps = first..spec.steps();
     let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
     let (_, _, variables, wy, wx) = batch.weather.dim();
     let vegetation = Array2::from_shape_fn((n, spec.context_steps), |(p, t)| {
@@ -82,15 +93,15 @@ pub(crate) fn pixel_inputs(
         prep.unit(held[[b, t, 0, y, x]])
     });
     let mut statics = Vec::with_capacity(n * prep.scaled_width());
-    let mut drivers = Vec::with_capacity(n * steps * (variables + prep.static_width()));
+    let mut drivers = Vec::with_capacity(n * steps.len() * (variables + prep.static_width()));
     let mut own = Vec::new();
     for &(b, y, x) in pixels {
         prep.scaled_of(batch, b, y, x, &mut statics);
         own.clear();
         prep.statics_of(batch, b, y, x, &mut own);
         let (r, c) = (window_cell(y, rows, wy), window_cell(x, cols, wx));
-        for t in 0..steps {
-            let weather = batch.weather.slice(s![b, spec.context_steps + t, .., r, c]);
+        for t in steps.clone() {
+            let weather = batch.weather.slice(s![b, t, .., r, c]);
             drivers.extend(weather.iter().zip(&prep.weather).map(|(&v, affine)| affine.apply(v)));
             drivers.extend_from_slice(&own);
         }
@@ -98,7 +109,7 @@ pub(crate) fn pixel_inputs(
     vec![
         vegetation.into_dyn(),
         shaped(&[n, prep.scaled_width()], statics),
-        shaped(&[n, steps, variables + prep.static_width()], drivers),
+        shaped(&[n, steps.len(), variables + prep.static_width()], drivers),
     ]
 }
 
@@ -255,6 +266,7 @@ mod tests {
             ],
             context_gaps: ContextGaps::Hold,
             dynamic_scale: 1.0,
+            context_weather: false,
         };
         (batch, spec, preparation)
     }
@@ -271,6 +283,17 @@ mod tests {
         assert_eq!(examples.inputs[2].shape(), [1, 2, 4]);
         assert_eq!(values(&examples.inputs[2]), [3.1, 0.25, 0.0, 1.0, 4.1, 0.25, 0.0, 1.0]);
         assert_eq!(values(&examples.target), [0.33, 0.43]);
+    }
+
+    #[test]
+    fn the_weather_of_the_context_goes_first_where_it_is_told() {
+        let (batch, spec, preparation) = batch();
+        let told = Preparation { context_weather: true, ..preparation };
+        let examples = pixel_examples(&batch, &[(0, 1, 1)], &spec, &told);
+        assert_eq!(examples.inputs[2].shape(), [1, 5, 4]);
+        let weather = examples.inputs[2].slice(s![0, .., 0]);
+        assert_eq!(weather.iter().copied().collect::<Vec<f32>>(), [0.1, 1.1, 2.1, 3.1, 4.1]);
+        assert_eq!(examples.target.shape(), [1, 2]);
     }
 
     #[test]

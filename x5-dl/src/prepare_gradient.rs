@@ -1,6 +1,6 @@
 //! From the gradient of network inputs back to that of the batch: the derivative of `prepare`, in its order.
 
-use ndarray::{Array3, Array4, Array5, ArrayD};
+use ndarray::{Array3, Array4, Array5, ArrayD, Axis};
 
 use crate::data::context::{self, ContextGaps};
 use crate::data::{Batch, DataSpec, window_cell};
@@ -76,9 +76,9 @@ impl BatchGradient {
                 self.statics[[b, layer, y, x]] += gradient * input.slope(batch.statics[[b, layer, y, x]]);
             }
             let (r, c) = (window_cell(y, rows, wy), window_cell(x, cols, wx));
-            for t in 0..spec.target_steps {
+            for t in 0..inputs[2].len_of(Axis(1)) {
                 for v in 0..variables {
-                    let at = [b, spec.context_steps + t, v, r, c];
+                    let at = [b, prep.first_driver(spec) + t, v, r, c];
                     let gradient = f64::from(inputs[2][[p, t, v]]);
                     self.weather[at] += gradient * prep.weather[v].slope(batch.weather[at]);
                 }

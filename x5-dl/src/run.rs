@@ -44,6 +44,7 @@ impl Scores {
 /// # Errors
 /// A [`Failure`] where a model cannot be trained or a file not be written.
 pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
+    configure(plan)?;
     let mut texts = Vec::new();
     for (index, model) in plan.models.iter().enumerate() {
         if ctx.mine(index) {
@@ -51,6 +52,11 @@ pub fn run(plan: &Plan, ctx: &Ctx) -> Result<Finish, Failure> {
         }
     }
     Ok(Finish::text_only(texts.join("\n")))
+}
+
+/// Sets what all models of the plan are computed with.
+fn configure(plan: &Plan) -> Result<(), Error> {
+    plan.models.first().map_or(Ok(()), |model| backend::configure(model.compute))
 }
 
 fn run_model(plan: &Plan, model: &ModelPlan, ctx: &Ctx) -> Result<Finish, Failure> {
@@ -160,6 +166,7 @@ pub fn describe(plan: &Plan) -> Finish {
 /// # Errors
 /// A [`Failure`] naming the first file that is not as it should be.
 pub fn verify(plan: &Plan) -> Result<Finish, Failure> {
+    configure(plan)?;
     let mut lines = Vec::new();
     for model in &plan.models {
         let folder = plan.models_dir.join(&model.name);

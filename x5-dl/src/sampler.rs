@@ -1,10 +1,11 @@
 //! What a step of training sees: samples, crops and pixels drawn by the seed and the step's number alone.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use minicube::run::Progress;
 use minicube::write_atomic;
-use ndarray::{Array2, Array3, ArrayD};
+use ndarray::{Array2, Array3, ArrayD, ArrayView3};
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,17 +13,19 @@ use rand_chacha::ChaCha8Rng;
 use crate::data::dataset::Dataset;
 use crate::data::turn::Turn;
 use crate::data::{Batch, Crop, Pick, context};
+use crate::dead_channels::tell_dead_channels;
 use crate::error::Error;
 use crate::harness::checkpoint::Metric;
 use crate::harness::fit::Feed;
-use crate::harness::gradient::{Examples, Loss};
+use crate::harness::gradient::{Examples, Loss, Network};
 use crate::harness::keep::Judge;
 use crate::harness::noise::with_noise;
 use crate::harness::scheduled_sampling::{SamplingDecay, ScheduledSampling, told};
 use crate::harness::tensorboard;
+use crate::harness::weights::Weights;
 use crate::model::Layout;
 use crate::plan::ModelPlan;
-use crate::prepare::{self, Pixel};
+use crate::prepare;
 use crate::score::summary;
 
 /// Draws examples. What a step sees depends on the seed and the step's number alone.
@@ -33,6 +36,8 @@ pub(crate) struct Sampler<'a> {
     progress: &'a Progress,
     /// Where TensorBoard looks.
     events: PathBuf,
+    /// Channels that were told to be dead.
+    told_dead: Mutex<Vec<usize>>,
 }
 
 /// Streams of the random generator that are no training step.
@@ -56,11 +61,11 @@ impl<'a> Sampler<'a> {
             .iter()
             .map(|&sample| {
                 let (first_step, crop) = part(plan, source, &mut rng);
-                let batch = source.pick(&[Pick { sample, first_step, crop }])?;
-                Ok(examples(plan, &batch, &mut rng))
+                Ok(draw(plan, source, &[Pick { sample, first_step, crop }], false, &mut rng)?.1)
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        Ok(Sampler { plan, training, validation: examples, progress, events })
+        let told_dead = Mutex::default();
+        Ok(Sampler { plan, training, validation: examples, progress, events, told_dead })
     }
 }
 
@@ -74,14 +79,8 @@ impl Feed for Sampler<'_> {
                 Pick { sample, first_step, crop }
             })
             .collect();
-        let mut picked = self.training.pick(&picks)?;
-        if self.plan.sampling.augment {
-            let is_square = picked.weather.dim().3 == picked.weather.dim().4;
-            for item in 0..picked.len() {
-                Turn::draw(&mut rng, is_square).apply(&mut picked, item, &self.plan.data.statics);
-            }
-        }
-        let mut examples = examples(self.plan, &picked, &mut rng);
+        let augment = self.plan.sampling.augment;
+        let (picked, mut examples) = draw(self.plan, self.training, &picks, augment, &mut rng)?;
         let latent = self.plan.architecture.latent();
         if let Some(sampling) = self.plan.sampling.scheduled_sampling.or(latent.map(|_| NEVER)) {
             let fit = &self.plan.fit;
@@ -112,6 +111,11 @@ impl Feed for Sampler<'_> {
         judge.score(&self.validation, predictions)
     }
 
+    fn validated(&self, network: &dyn Network, weights: &Weights) -> Result<(), Error> {
+        let mut told = self.told_dead.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_dead_channels(self.plan, network, weights, &self.validation, &mut told)
+    }
+
     fn progress(&self, _step: u64, loss: f64) {
         self.progress.inc(1);
         self.progress.set_message(format!("loss {loss:.5}"));
@@ -126,6 +130,8 @@ impl Feed for Sampler<'_> {
 /// Observed frames go to the encoder of what happens only.
 const NEVER: ScheduledSampling =
     ScheduledSampling { start: 0.0, end: 0.0, over: 1.0, decay: SamplingDecay::Linear };
+
+/// The random numbers of a step.
 pub(crate) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
@@ -144,49 +150,78 @@ fn part(plan: &ModelPlan, dataset: &Dataset, rng: &mut ChaCha8Rng) -> (usize, Op
     (first_step, Some(Crop { row, col, rows: side, cols: side }))
 }
 
-fn examples(plan: &ModelPlan, batch: &Batch, rng: &mut ChaCha8Rng) -> Examples {
+/// What is drawn of the picked samples, where told so turned and mirrored.
+fn draw(
+    plan: &ModelPlan,
+    dataset: &Dataset,
+    picks: &[Pick],
+    augment: bool,
+    rng: &mut ChaCha8Rng,
+) -> Result<(Batch, Examples), Error> {
     let (data, preparation) = (&plan.data, &plan.preparation);
-    let mut drawn = match plan.architecture.kind().defaults().layout {
-        Layout::Frames => {
-            let by_pixel = plan.fit.loss == Loss::PixelMse;
-            let mut counted = Array3::ones((batch.len(), batch.valid.dim().2, batch.valid.dim().3));
-            if by_pixel {
-                for (b, mut pixels) in counted.outer_iter_mut().enumerate() {
-                    pixels.assign(&summary::vegetation(batch, b, data, &plan.scoring.vegetation));
+    let layout = plan.architecture.kind().defaults().layout;
+    let (batch, mut drawn) = match layout {
+        Layout::Pixels => {
+            let (batch, pixels) = dataset.pick_pixels(picks, |statics| draw_pixels(plan, statics, rng))?;
+            let drawn = prepare::pixel_examples(&batch, &pixels, data, preparation);
+            (batch, drawn)
+        }
+        Layout::Frames | Layout::FramePixels => {
+            let mut batch = dataset.pick(picks)?;
+            if augment {
+                let is_square = batch.weather.dim().3 == batch.weather.dim().4;
+                for item in 0..batch.len() {
+                    Turn::draw(rng, is_square).apply(&mut batch, item, &data.statics);
                 }
             }
-            prepare::frame_examples(batch, &counted, by_pixel, data, preparation)
-        }
-        Layout::FramePixels => {
-            let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
-            let by_pixel = plan.fit.loss == Loss::PixelMse;
-            let all = Array3::ones((batch.len(), rows, cols));
-            let whole = prepare::frame_examples(batch, &all, by_pixel, data, preparation);
-            let count = plan.sampling.pixels;
-            let mut chosen = Array2::zeros((batch.len(), count));
-            for (b, mut row) in chosen.outer_iter_mut().enumerate() {
-                let pixels = draw_pixels(plan, batch, b, rng);
-                // Fewer vegetation pixels than asked for are repeated.
-                let numbers = pixels.iter().cycle().map(|&(_, y, x)| y * cols + x);
-                row.iter_mut().zip(numbers).for_each(|(into, number)| *into = number);
-            }
-            prepare::only_pixels(whole, &chosen)
-        }
-        Layout::Pixels => {
-            let pixels: Vec<Pixel> =
-                (0..batch.len()).flat_map(|b| draw_pixels(plan, batch, b, rng)).collect();
-            prepare::pixel_examples(batch, &pixels, data, preparation)
+            let drawn = if layout == Layout::Frames {
+                prepare::frame_examples(&batch, &counted(plan, &batch), by_pixel(plan), data, preparation)
+            } else {
+                some_pixels(plan, &batch, rng)
+            };
+            (batch, drawn)
         }
     };
     drawn.quantiles.clone_from(&plan.quantiles);
-    drawn
+    Ok((batch, drawn))
 }
 
-/// Random vegetation pixels of one sample, in raster order.
-fn draw_pixels(plan: &ModelPlan, batch: &Batch, b: usize, rng: &mut ChaCha8Rng) -> Vec<Pixel> {
-    let vegetation = summary::vegetation(batch, b, &plan.data, &plan.scoring.vegetation);
-    let all: Vec<Pixel> =
-        vegetation.indexed_iter().filter(|(_, v)| **v > 0.0).map(|((y, x), _)| (b, y, x)).collect();
+/// Whether each pixel counts the same, however often it was seen.
+fn by_pixel(plan: &ModelPlan) -> bool {
+    plan.fit.loss == Loss::PixelMse
+}
+
+/// 1 for the pixels whose error is minimised, `[batch, y, x]`.
+fn counted(plan: &ModelPlan, batch: &Batch) -> Array3<f32> {
+    let mut counted = Array3::ones((batch.len(), batch.valid.dim().2, batch.valid.dim().3));
+    if by_pixel(plan) {
+        for (mut pixels, statics) in counted.outer_iter_mut().zip(batch.statics.outer_iter()) {
+            pixels.assign(&summary::vegetation(statics, &plan.data, &plan.scoring.vegetation));
+        }
+    }
+    counted
+}
+
+/// Whole frames go in, and vegetation pixels of each are asked for.
+fn some_pixels(plan: &ModelPlan, batch: &Batch, rng: &mut ChaCha8Rng) -> Examples {
+    let (rows, cols) = (batch.valid.dim().2, batch.valid.dim().3);
+    let all = Array3::ones((batch.len(), rows, cols));
+    let whole = prepare::frame_examples(batch, &all, by_pixel(plan), &plan.data, &plan.preparation);
+    let mut chosen = Array2::zeros((batch.len(), plan.sampling.pixels));
+    for (mut row, statics) in chosen.outer_iter_mut().zip(batch.statics.outer_iter()) {
+        // Fewer vegetation pixels than asked for are repeated.
+        let pixels = draw_pixels(plan, statics, rng);
+        let numbers = pixels.iter().cycle().map(|&(y, x)| y * cols + x);
+        row.iter_mut().zip(numbers).for_each(|(into, number)| *into = number);
+    }
+    prepare::only_pixels(whole, &chosen)
+}
+
+/// Row and column of random vegetation pixels of one sample with the statics `[layer, y, x]`, in raster order.
+fn draw_pixels(plan: &ModelPlan, statics: ArrayView3<'_, f32>, rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
+    let vegetation = summary::vegetation(statics, &plan.data, &plan.scoring.vegetation);
+    let all: Vec<(usize, usize)> =
+        vegetation.indexed_iter().filter(|(_, v)| **v > 0.0).map(|(at, _)| at).collect();
     let count = plan.sampling.pixels.min(all.len());
     let mut chosen = index::sample(rng, all.len(), count).into_vec();
     chosen.sort_unstable();

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use minicube::run::Progress;
 use minicube::{SCHEMA_VERSION, Split, write_atomic};
-use ndarray::Axis;
 
 use crate::data::dataset::Dataset;
 use crate::error::Error;
@@ -14,8 +13,6 @@ use crate::forecaster::ModelFile;
 use crate::harness::backend;
 use crate::harness::checkpoint::State;
 use crate::harness::fit::{Feed, fit};
-use crate::harness::gradient::{Examples, Network};
-use crate::harness::weights::{self, Weights};
 use crate::import;
 use crate::plan::ModelPlan;
 use crate::sampler::Sampler;
@@ -53,17 +50,7 @@ pub(crate) fn train(
         }
     };
     let state = fit(&plan.name, &*network, initial, &plan.fit, &feed, &checkpoint, plan_hash)?;
-    let channels = &plan.data.dynamic;
-    let dead = dead_channels(&*network, state.chosen(), feed.validation(), channels.len())?;
-    if !dead.is_empty() {
-        let names: Vec<&str> = dead.iter().map(|&k| channels[k].as_str()).collect();
-        tracing::warn!(
-            model = plan.name,
-            "the model has collapsed{}: it forecasts 0 everywhere, and no gradient gets through its last ReLU there any \
-             more; train it again with a smaller `learning_rate`, a `warm_up`, more `steps` or another `seed`",
-            if dead.len() < channels.len() { format!(" in {}", names.join(", ")) } else { String::new() }
-        );
-    }
+    feed.validated(&*network, state.chosen())?;
     write_model(plan, plan_hash, &state, folder)?;
     Ok(state)
 }
@@ -89,28 +76,6 @@ fn need_vegetation(plan: &ModelPlan, level2: &Path, training: &Dataset) -> Resul
         classes: list(classes.iter().map(ToString::to_string).collect()),
         found: list(found.iter().map(ToString::to_string).collect()),
     })
-}
-
-/// The channels in which the network answers 0 to everything: its output is a ReLU, and that is dead there.
-fn dead_channels(
-    network: &dyn Network,
-    weights: &Weights,
-    examples: &[Examples],
-    channels: usize,
-) -> Result<Vec<usize>, Error> {
-    let device = backend::device();
-    let network = network.loaded(weights, &device)?;
-    let mut silent = vec![!examples.is_empty(); channels];
-    for part in examples {
-        let values = weights::to_array(network.predict(&part.inputs, &device));
-        let pixels = values.len_of(Axis(1)) / (part.steps * channels).max(1);
-        for item in values.outer_iter() {
-            for (k, value) in item.iter().enumerate() {
-                silent[k / pixels.max(1) % channels] &= *value == 0.0;
-            }
-        }
-    }
-    Ok((0..channels).filter(|&channel| silent[channel]).collect())
 }
 
 fn write_model(plan: &ModelPlan, plan_hash: &str, state: &State, folder: &Path) -> Result<(), Error> {
@@ -151,13 +116,12 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::harness::checkpoint::Metric;
     use crate::harness::fit::FitPlan;
-    use crate::harness::gradient::Loss;
+    use crate::harness::gradient::{Examples, Loss, Network};
     use crate::harness::keep::KeepBy;
     use crate::harness::schedule::{Decay, Schedule};
+    use crate::harness::weights;
     use crate::model::Model;
-    use crate::model::convlstm::{ConvLstm, ConvLstmShape};
     use crate::model::rnn::{PixelRnn, RnnShape};
     use crate::sampler::stream;
 
@@ -189,16 +153,6 @@ mod tests {
         fn training(&self, batch: u64) -> Result<Examples, Error> {
             Ok(Noisy::examples(batch, 128))
         }
-        fn validation(&self) -> &[Examples] {
-            &[]
-        }
-        fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
-            f64::NAN
-        }
-        fn progress(&self, _step: u64, _loss: f64) {}
-        fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
-            Ok(())
-        }
     }
 
     #[test]
@@ -212,6 +166,7 @@ mod tests {
             state_hidden: 8,
             update_hidden: 6,
             quirks: true,
+            context_weather: false,
         };
         let device = backend::device();
         let net = PixelRnn::new(&shape, &device).with_quantiles(3, &device);
@@ -254,38 +209,5 @@ mod tests {
             let (width, expected) = (widths / count, expected / count);
             assert!((width / expected - 1.0).abs() < 0.1, "{range:?}: {width}, expected {expected}");
         }
-    }
-
-    /// Without weights the cell state stays at f · 0 + i · tanh 0 = 0, and so does the output.
-    #[test]
-    fn only_channels_without_any_answer_are_dead() {
-        let shape = ConvLstmShape {
-            channels: 2,
-            statics: 1,
-            weather: 1,
-            hidden: vec![3],
-            kernel: 3,
-            target_steps: 2,
-            quirks: true,
-        };
-        let net = ConvLstm::new(&shape, &backend::device());
-        let ones = |shape: &[usize]| ArrayD::<f32>::ones(IxDyn(shape));
-        let target = ones(&[1, 2 * 2 * 4 * 4]);
-        let inputs = vec![ones(&[1, 3, 2, 4, 4]), ones(&[1, 1, 4, 4]), ones(&[1, 5, 1, 4, 4])];
-        let examples = [Examples { inputs, valid: target.clone(), target, steps: 2, ..Examples::default() }];
-        // The last cell has two units and gates i, f, o and g: tanh g tells whether a unit's state is above or below 0.
-        let with_gates = |g: [f32; 2]| {
-            let mut weights = net.initial(1);
-            let bias = weights.0.get_mut("cells.1.conv.bias").unwrap();
-            (bias[6], bias[7]) = (g[0], g[1]);
-            weights
-        };
-        let alive = with_gates([1e6, 1e6]);
-        let dead =
-            |weights: &Weights, examples: &[Examples]| dead_channels(&net, weights, examples, 2).unwrap();
-        assert_eq!(dead(&alive.zeros_like(), &examples), [0, 1]);
-        assert!(dead(&alive, &examples).is_empty());
-        assert!(dead(&alive.zeros_like(), &[]).is_empty(), "nothing was asked");
-        assert_eq!(dead(&with_gates([1e6, -1e6]), &examples), [1]);
     }
 }

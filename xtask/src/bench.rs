@@ -26,7 +26,7 @@ const GOOD_PORT: u16 = 8938;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Benches to run; all where none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "faults", "infer", "level1", "level2", "loader", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["chain", "cog", "csp", "explain", "faults", "infer", "level1", "level2", "loader", "sampler", "scores", "skill", "softdtw", "train", "zarr"]))]
     names: Vec<String>,
     /// Also write the lines to a file
     #[arg(long)]
@@ -127,6 +127,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("── skill");
         tell(skill()?)?;
     }
+    if args.names.iter().any(|name| name == "explain") {
+        eprintln!("── explain");
+        tell(explain()?)?;
+    }
     if args.names.iter().any(|name| name == "loader") {
         eprintln!("── loader");
         tell(loader()?)?;
@@ -200,13 +204,18 @@ fn on<'a>(earth: &Option<World>, good: &Option<World>, command: &'a mut Command)
     command
 }
 
+/// What a command prints.
+fn text_of(command: &mut Command) -> Result<String> {
+    let output = command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("{command:?}: could not start"))?;
+    ensure!(output.status.success(), "{command:?} ended with {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 impl Side {
     /// Runs a command and collects its JSON lines; the value stands under `key`.
     fn add(&mut self, command: &mut Command, key: &str) -> Result<()> {
-        let output = command.current_dir(root()).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let output = output.with_context(|| format!("{command:?}: could not start"))?;
-        ensure!(output.status.success(), "{command:?} ended with {}", output.status);
-        self.read(&String::from_utf8_lossy(&output.stdout), key)
+        self.read(&text_of(command)?, key)
     }
 
     fn read(&mut self, text: &str, key: &str) -> Result<()> {
@@ -246,6 +255,17 @@ fn loader() -> Result<Vec<Line>> {
     let mut ours = Side::default();
     ours.add(Command::new(example("loader", "x5-dl")?).env("BENCH_PROJECT", project), "ours")?;
     Ok(ours.against(&Side::default()))
+}
+
+/// The explanation of a forecaster beside that of the true vegetation, on what the bench of skill has left.
+fn explain() -> Result<Vec<Line>> {
+    let project = skill_project()?;
+    let (mut ours, mut truth) = (Side::default(), Side::default());
+    let mut command = Command::new(example("explain", "csp")?);
+    let told = text_of(command.env("BENCH_PROJECT", project))?;
+    ours.read(&told, "ours")?;
+    truth.read(&told, "peer")?;
+    Ok(ours.against(&truth))
 }
 
 /// Builds a bench's own side.

@@ -20,8 +20,6 @@ const PORT: u16 = 8947;
 /// Names of the landscapes and the flags of `testworld serve` that make them.
 const LANDSCAPES: [(&str, &[&str]); 2] = [(NATURAL, &[]), ("scattered", &["--scattered"])];
 const NATURAL: &str = "natural";
-/// Begins what is done in the natural landscape only.
-const NATURAL_ONLY: &str = "# Of the natural landscape only:";
 const BASELINES: [&str; 2] = ["persistence", "climatology"];
 
 /// What is read of `scores.json`.
@@ -83,11 +81,14 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
 
 /// The project file of a landscape.
 fn template(landscape: &str, out: &Path) -> Result<PathBuf> {
-    let whole = root().join("tests/bench/skill.toml");
-    let text = fs::read_to_string(&whole).with_context(|| whole.display().to_string())?;
-    let text = if landscape == NATURAL { &text } else { text.split(NATURAL_ONLY).next().unwrap_or(&text) };
+    let names: &[&str] = if landscape == NATURAL { &["skill", "skill-natural"] } else { &["skill"] };
+    let parts = names.iter().map(|name| {
+        let part = root().join("tests/bench").join(name).with_extension("toml");
+        fs::read_to_string(&part).with_context(|| part.display().to_string())
+    });
     let path = out.join("skill.toml");
-    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    fs::write(&path, parts.collect::<Result<Vec<_>>>()?.join("\n"))
+        .with_context(|| path.display().to_string())?;
     Ok(path)
 }
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minicube::{Cube, Split};
-use ndarray::{Array2, Array4, Array5, Axis};
+use ndarray::{Array2, Array4, Array5, ArrayView3, Axis};
 use rayon::prelude::*;
 
 use crate::data::source::{self, Sample, Store};
 use crate::data::{Batch, Crop, DataSpec, Pick};
 use crate::error::Error;
+use crate::prepare::Pixel;
 
 /// Bytes of decoded samples that are kept for the next batch.
 const CACHE_BYTES: usize = 256 << 20;
@@ -135,6 +136,39 @@ impl Dataset {
             .par_iter()
             .map(|pick| Ok(source::cut(&*self.sample(pick.sample)?, pick, steps)))
             .collect::<Result<Vec<Sample>, Error>>()?;
+        self.batch_of(parts, (rows, cols))
+    }
+
+    /// Pixels of samples, which `choose` draws from the statics `[layer, y, x]` of each, in their order. The batch has them as
+    /// images of one row, as long as the longest; the pixels are told as sample, row and column there.
+    ///
+    /// # Errors
+    /// As [`Dataset::pick`].
+    pub(crate) fn pick_pixels(
+        &self,
+        picks: &[Pick],
+        mut choose: impl FnMut(ArrayView3<'_, f32>) -> Vec<(usize, usize)>,
+    ) -> Result<(Batch, Vec<Pixel>), Error> {
+        for pick in picks {
+            self.check_pick(pick, self.size)?;
+        }
+        let whole =
+            picks.par_iter().map(|pick| self.sample(pick.sample)).collect::<Result<Vec<_>, Error>>()?;
+        let chosen: Vec<Vec<(usize, usize)>> =
+            whole.iter().map(|sample| choose(sample.statics.view())).collect();
+        let longest = chosen.iter().map(Vec::len).max().unwrap_or(0);
+        let part = |(k, sample): (usize, Arc<Sample>)| {
+            let row: Vec<(usize, usize)> = chosen[k].iter().copied().cycle().take(longest).collect();
+            source::pixels(&sample, picks[k].first_step, self.spec.steps(), &row)
+        };
+        let parts = whole.into_iter().enumerate().map(part).collect();
+        let each = chosen.iter().enumerate().flat_map(|(b, row)| (0..row.len()).map(move |k| (b, 0, k)));
+        Ok((self.batch_of(parts, (1, longest))?, each.collect()))
+    }
+
+    /// Samples of one size as a batch.
+    fn batch_of(&self, parts: Vec<Sample>, (rows, cols): (usize, usize)) -> Result<Batch, Error> {
+        let steps = self.spec.steps();
         let window = |part: &Sample| (part.weather.dim().2, part.weather.dim().3);
         let (wy, wx) = parts.first().map_or((1, 1), window);
         let n = parts.len();
@@ -153,7 +187,10 @@ impl Dataset {
                 return Err(Error::Batch { what: "weather window", expected, found });
             }
             batch.dynamic.index_axis_mut(Axis(0), k).assign(&part.dynamic);
-            batch.valid.index_axis_mut(Axis(0), k).assign(&part.valid);
+            batch
+                .valid
+                .index_axis_mut(Axis(0), k)
+                .assign(&part.valid.mapv(|valid| f32::from(u8::from(valid))));
             batch.weather.index_axis_mut(Axis(0), k).assign(&part.weather);
             batch.statics.index_axis_mut(Axis(0), k).assign(&part.statics);
             batch.dates.index_axis_mut(Axis(0), k).assign(&part.dates);
@@ -197,5 +234,54 @@ impl Dataset {
             cache.push_back((index, sample.clone()));
         }
         Ok(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minicube::testing::tiny_level2;
+
+    use super::*;
+    use crate::data::context::ContextGaps;
+    use crate::data::scaling::{Affine, StaticInput};
+    use crate::prepare::{self, Preparation};
+
+    /// Two samples of which other pixels are drawn, one more of the first.
+    #[test]
+    fn pixels_of_samples_are_those_of_whole_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let level2 = tiny_level2(dir.path(), 3, 12, 5).unwrap();
+        let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let spec = DataSpec {
+            dynamic: texts(&["kndvi"]),
+            weather: texts(&["tp_mean", "t2m_mean"]),
+            statics: texts(&["dem", "landcover"]),
+            context_steps: 4,
+            target_steps: 5,
+        };
+        let preparation = Preparation {
+            weather: vec![Affine { offset: 0.0, scale: 1.0 }; 2],
+            statics: vec![
+                StaticInput::Scaled(Affine { offset: 0.0, scale: 1.0 }),
+                StaticInput::Classes(vec![30]),
+            ],
+            context_gaps: ContextGaps::Hold,
+            dynamic_scale: 1.0,
+            context_weather: false,
+        };
+        let dataset = Dataset::open(&level2, Split::Train, &spec).unwrap();
+        let picks = [(2, 1), (0, 3)].map(|(sample, first_step)| Pick { sample, first_step, crop: None });
+        let drawn = [vec![(0, 4), (2, 1), (4, 4)], vec![(1, 0), (3, 3)]];
+        let mut lists = drawn.iter().cloned();
+        let (batch, pixels) = dataset.pick_pixels(&picks, |_| lists.next().unwrap()).unwrap();
+        assert_eq!(batch.valid.dim(), (2, 9, 1, 3));
+        let found = prepare::pixel_examples(&batch, &pixels, &spec, &preparation);
+        let whole = dataset.pick(&picks).unwrap();
+        let places: Vec<Pixel> =
+            drawn.iter().enumerate().flat_map(|(b, row)| row.iter().map(move |&(y, x)| (b, y, x))).collect();
+        let expected = prepare::pixel_examples(&whole, &places, &spec, &preparation);
+        assert_eq!(found.inputs, expected.inputs);
+        assert_eq!((found.target, found.valid), (expected.target, expected.valid));
+        assert_eq!(found.samples, expected.samples);
     }
 }

@@ -13,8 +13,8 @@ use crate::error::Error;
 pub(crate) struct Sample {
     /// `[time, channel, y, x]`
     pub(crate) dynamic: Array4<f32>,
-    /// `[time, y, x]`
-    pub(crate) valid: Array3<f32>,
+    /// `[time, y, x]`: whether there is a valid observation.
+    pub(crate) valid: Array3<bool>,
     /// `[time, variable, wy, wx]`
     pub(crate) weather: Array4<f32>,
     /// `[layer, y, x]`
@@ -26,7 +26,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.dynamic.len() + self.valid.len() + self.weather.len() + self.statics.len())
+        4 * (self.dynamic.len() + self.weather.len() + self.statics.len()) + self.valid.len()
     }
 }
 
@@ -84,13 +84,9 @@ impl Store {
         let bands = spec.dynamic.iter().map(|v| self.series(v, row)).collect::<Result<Vec<_>, _>>()?;
         let dynamic = stack(&bands, 1, (self.steps, 0, self.size.0, self.size.1));
         let mask = self.series("mask", row)?;
-        let mut valid = mask.mapv(|m| if m == 0.0 { 1.0 } else { 0.0 });
+        let mut valid = mask.mapv(|m| m == 0.0);
         for band in &bands {
-            ndarray::Zip::from(&mut valid).and(band).for_each(|valid, value| {
-                if !value.is_finite() {
-                    *valid = 0.0;
-                }
-            });
+            valid.zip_mut_with(band, |valid, value| *valid &= value.is_finite());
         }
         let weather = spec
             .weather
@@ -163,6 +159,37 @@ fn spread(window: Array3<f32>, rows: usize, cols: usize) -> Array3<f32> {
     })
 }
 
+/// Some pixels of a sample, row and column of each, as an image of one row, over `steps` steps.
+pub(crate) fn pixels(sample: &Sample, first_step: usize, steps: usize, of: &[(usize, usize)]) -> Sample {
+    let (_, rows, cols) = sample.valid.dim();
+    let (_, channels, ..) = sample.dynamic.dim();
+    let (_, variables, wy, wx) = sample.weather.dim();
+    let n = of.len();
+    let weather = match (wy, wx) {
+        (1, 1) => sample.weather.slice(s![first_step..first_step + steps, .., .., ..]).to_owned(),
+        // Each pixel has a cell of its own.
+        _ => Array4::from_shape_fn((steps, variables, 1, n), |(t, v, _, k)| {
+            let (y, x) = of[k];
+            sample.weather
+                [[first_step + t, v, super::window_cell(y, rows, wy), super::window_cell(x, cols, wx)]]
+        }),
+    };
+    Sample {
+        dynamic: Array4::from_shape_fn((steps, channels, 1, n), |(t, c, _, k)| {
+            sample.dynamic[[first_step + t, c, of[k].0, of[k].1]]
+        }),
+        valid: Array3::from_shape_fn((steps, 1, n), |(t, _, k)| {
+            sample.valid[[first_step + t, of[k].0, of[k].1]]
+        }),
+        weather,
+        statics: Array3::from_shape_fn((sample.statics.dim().0, 1, n), |(layer, _, k)| {
+            sample.statics[[layer, of[k].0, of[k].1]]
+        }),
+        dates: sample.dates.slice(s![first_step..first_step + steps]).to_owned(),
+        id: sample.id.clone(),
+    }
+}
+
 /// The part of a sample that a pick asks for, over `steps` steps.
 pub(crate) fn cut(sample: &Sample, pick: &super::Pick, steps: usize) -> Sample {
     let (_, rows, cols) = sample.valid.dim();
@@ -186,5 +213,30 @@ pub(crate) fn cut(sample: &Sample, pick: &super::Pick, steps: usize) -> Sample {
         statics: sample.statics.slice(s![.., y, x]).to_owned(),
         dates: sample.dates.slice(s![time]).to_owned(),
         id: sample.id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rows of four pixels under a window of two columns: the third column of pixels lies under the second.
+    #[test]
+    fn a_pixel_takes_the_weather_above_it() {
+        let sample = Sample {
+            dynamic: Array4::from_shape_fn((3, 1, 2, 4), |(t, _, y, x)| (100 * t + 10 * y + x) as f32),
+            valid: Array3::from_shape_fn((3, 2, 4), |(t, y, x)| (t + y + x) % 2 == 0),
+            weather: Array4::from_shape_fn((3, 1, 1, 2), |(t, _, _, c)| (10 * t + c) as f32),
+            statics: Array3::from_shape_fn((1, 2, 4), |(_, y, x)| (10 * y + x) as f32),
+            dates: Array1::from_vec(vec![1, 2, 3]),
+            id: "a".into(),
+        };
+        let found = pixels(&sample, 1, 2, &[(1, 2), (0, 1)]);
+        let values = |array: &Array4<f32>| array.iter().copied().collect::<Vec<f32>>();
+        assert_eq!(values(&found.dynamic), [112.0, 101.0, 212.0, 201.0]);
+        assert_eq!(values(&found.weather), [11.0, 10.0, 21.0, 20.0]);
+        assert_eq!(found.valid.iter().copied().collect::<Vec<bool>>(), [true, true, false, false]);
+        assert_eq!(found.statics.iter().copied().collect::<Vec<f32>>(), [12.0, 1.0]);
+        assert_eq!(found.dates.to_vec(), [2, 3]);
     }
 }

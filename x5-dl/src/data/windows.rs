@@ -34,12 +34,10 @@ impl Windows {
             for path in store_paths(level2, split)? {
                 let store = Store::open(&path)?;
                 let cubes = store.cube.read_strings("cube_id")?;
-                for (row, cube) in cubes.into_iter().enumerate() {
-                    let region = ([row as u64, 0], [1, store.steps as u64]);
-                    let dates = store.cube.read_region::<i32>("date", &region.0, &region.1)?;
-                    let window =
-                        Window { store: found.stores.len(), row, dates: dates.iter().copied().collect() };
-                    found.of.entry(cube).or_default().push(window);
+                let dates = store.cube.read::<i32>("date")?;
+                for (row, (cube, dates)) in cubes.into_iter().zip(dates.outer_iter()).enumerate() {
+                    let dates = dates.iter().copied().collect();
+                    found.of.entry(cube).or_default().push(Window { store: found.stores.len(), row, dates });
                 }
                 found.stores.push(store);
             }

@@ -3,11 +3,18 @@
 //! The default is `flex`, burn's pure-Rust CPU backend. The cargo features `cuda` and `wgpu` compile a GPU
 //! backend in, which is then preferred; nothing else in the crate changes.
 
-use burn::tensor::Device;
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, DeviceError, DeviceType, FloatDType};
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 /// Whether the CPU computes, and the kernels made for it can be used.
 pub(crate) const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
+
+/// How many devices train together, once that is said.
+static TOGETHER: OnceLock<usize> = OnceLock::new();
 
 /// The device that computes: the GPU where one was compiled in, else the CPU.
 pub(crate) fn device() -> Device {
@@ -22,6 +29,83 @@ pub(crate) fn device() -> Device {
 /// The same device with gradients recorded.
 pub(crate) fn training_device() -> Device {
     device().autodiff()
+}
+
+/// The devices that share a batch; the only one where nothing else was [configured](configure).
+pub(crate) fn devices() -> Vec<Device> {
+    match TOGETHER.get() {
+        Some(&count) if count > 1 => all_devices().into_iter().take(count).collect(),
+        _ => vec![device()],
+    }
+}
+
+fn all_devices() -> Vec<Device> {
+    #[cfg(feature = "cuda")]
+    let kind = DeviceType::Cuda;
+    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
+    let kind = DeviceType::Wgpu;
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    let kind = DeviceType::Flex;
+    Device::enumerate(kind).to_vec()
+}
+
+/// What trains, and in which numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Compute {
+    /// Numbers of the forward and the backward pass.
+    pub precision: Precision,
+    /// GPUs that share a batch.
+    pub devices: usize,
+}
+
+impl Compute {
+    pub(crate) const USUAL: Compute = Compute { precision: Precision::F32, devices: 1 };
+
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Compute::USUAL
+    }
+}
+
+/// Numbers of the forward and the backward pass; weights, loss and optimiser are 32-bit always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit.
+    #[default]
+    F32,
+    /// 16-bit with the range of 32-bit: no scaling of the loss is needed.
+    Bf16,
+}
+
+/// Sets what this process computes with, once, before anything is computed.
+///
+/// # Errors
+/// [`Error::FewDevices`] if there are fewer devices, [`Error::NoPrecision`] if a device does not have such numbers or has
+/// computed with others before.
+pub(crate) fn configure(compute: Compute) -> Result<(), Error> {
+    let Compute { precision, devices: asked } = compute;
+    if asked > 1 {
+        let found = all_devices().len();
+        if asked > found {
+            return Err(Error::FewDevices { asked, found, backend: backend_name() });
+        }
+    }
+    TOGETHER.get_or_init(|| asked);
+    let wanted = match precision {
+        Precision::F32 => FloatDType::F32,
+        Precision::Bf16 => FloatDType::BF16,
+    };
+    for mut device in devices() {
+        let no = |error: DeviceError| Error::NoPrecision {
+            asked: precision,
+            backend: backend_name(),
+            reason: error.to_string(),
+        };
+        if device.settings().float_dtype != wanted {
+            device.configure(wanted).map_err(no)?;
+        }
+    }
+    Ok(())
 }
 
 /// A backend that the program may be built with.

@@ -62,13 +62,23 @@ pub(crate) trait Feed {
     /// accumulation a step has several batches.
     fn training(&self, batch: u64) -> Result<Examples, Error>;
     /// Fixed examples for validation.
-    fn validation(&self) -> &[Examples];
+    fn validation(&self) -> &[Examples] {
+        &[]
+    }
     /// The score of the predictions for the validation examples by which the best weights are kept.
-    fn judge(&self, predictions: &[ArrayD<f32>]) -> f64;
+    fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
+        f64::NAN
+    }
+    /// Called with the weights that were validated first, and with those that are kept at last.
+    fn validated(&self, _network: &dyn Network, _weights: &Weights) -> Result<(), Error> {
+        Ok(())
+    }
     /// Called after each step with the last loss.
-    fn progress(&self, step: u64, loss: f64);
+    fn progress(&self, _step: u64, _loss: f64) {}
     /// Called with all metrics so far, whenever there is a checkpoint.
-    fn saved(&self, metrics: &[Metric]) -> Result<(), Error>;
+    fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Trains from the checkpoint of the same plan, or from `initial`; the final state.
@@ -210,6 +220,9 @@ fn validate(
 ) -> Result<(), Error> {
     let (loss, score) = validation(network, state, plan, feed)?;
     state.validated(loss, plan.keep_by.rank(score.unwrap_or(loss)), plan.keep.max(1));
+    if state.metrics.is_empty() {
+        feed.validated(network, state.current())?;
+    }
     let since = state.step - state.metrics.last().map_or(0, |m| m.step);
     state.metrics.push(Metric {
         step: state.step,
@@ -243,6 +256,7 @@ mod tests {
         state_hidden: 8,
         update_hidden: 6,
         quirks: true,
+        context_weather: false,
     };
 
     #[derive(Default)]
@@ -290,10 +304,6 @@ mod tests {
         /// The later the better, until the fourth time, which is step 28.
         fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
             (3.0 - self.judged.fetch_add(1, Ordering::Relaxed) as f64).abs()
-        }
-        fn progress(&self, _step: u64, _loss: f64) {}
-        fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
-            Ok(())
         }
     }
 
@@ -407,16 +417,6 @@ mod tests {
                     valid: cut(&whole.valid, from, to),
                     ..Examples::default()
                 })
-            }
-            fn validation(&self) -> &[Examples] {
-                &[]
-            }
-            fn judge(&self, _predictions: &[ArrayD<f32>]) -> f64 {
-                f64::NAN
-            }
-            fn progress(&self, _step: u64, _loss: f64) {}
-            fn saved(&self, _metrics: &[Metric]) -> Result<(), Error> {
-                Ok(())
             }
         }
         let run = |halves: bool| {

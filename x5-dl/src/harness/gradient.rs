@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{DType, Device, Gradients, Tensor};
 use ndarray::{Array4, ArrayD, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::harness::weights::{self, Weights};
 use crate::harness::{backend, statistics};
+use crate::kernel;
 
 /// A network as the training loop sees it: named parameters, arrays in, `[item, value]` out.
 pub(crate) trait Network: Send + Sync {
@@ -127,8 +128,8 @@ pub(crate) fn loss_and_gradient(
     examples: &Examples,
     loss: Loss,
 ) -> Result<Answer, Error> {
-    let parts = over_parts(weights, examples, loss, |part, norm| {
-        let device = backend::training_device();
+    let parts = over_parts(weights, examples, loss, |device, part, norm| {
+        let device = device.clone().autodiff();
         let network = network.loaded(weights, &device)?;
         let answers = part.blocks(network.at_once()).map(|block| {
             let value = masked_loss(&*network, &block, norm, loss, &device);
@@ -156,23 +157,23 @@ pub(crate) fn loss_only(
     examples: &Examples,
     loss: Loss,
 ) -> Result<f64, Error> {
-    let parts = over_parts(weights, examples, loss, |part, norm| {
-        let device = backend::device();
-        let network = network.loaded(weights, &device)?;
+    let parts = over_parts(weights, examples, loss, |device, part, norm| {
+        let network = network.loaded(weights, device)?;
         let losses =
-            part.blocks(network.at_once()).map(|block| masked_loss(&*network, &block, norm, loss, &device));
+            part.blocks(network.at_once()).map(|block| masked_loss(&*network, &block, norm, loss, device));
         Ok(losses.map(scalar).sum::<f64>())
     })?;
     Ok(parts.into_iter().sum())
 }
 
-/// Runs `work` on each part of the batch, one after the other in each thread; results in the order of the parts. `work` also
-/// gets what the sum over the whole batch is divided by, so that the parts' losses and gradients simply add up.
+/// Runs `work` on each part of the batch, one after the other in each thread; results in the order of the parts. On the CPU
+/// all threads share the parts, of several GPUs each has one. `work` also gets what the sum over the whole batch is divided
+/// by, so that the parts' losses and gradients simply add up.
 fn over_parts<R: Send>(
     weights: &Weights,
     examples: &Examples,
     loss: Loss,
-    work: impl Fn(&Examples, f64) -> Result<R, Error> + Sync,
+    work: impl Fn(&Device, &Examples, f64) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
     let norm = match loss {
         // Each pixel's weights sum to 1.
@@ -185,22 +186,31 @@ fn over_parts<R: Send>(
         true => NORMALISED_PARTS,
         false => PARTS,
     };
-    let parts = if backend::IS_CPU { parts } else { 1 };
+    let devices = backend::devices();
+    let (parts, threads) = match backend::IS_CPU {
+        true => (parts, rayon::current_num_threads()),
+        false => (devices.len(), devices.len()),
+    };
     let parts: Vec<Examples> = examples.blocks(examples.len().div_ceil(parts).max(1)).collect();
-    let threads = rayon::current_num_threads().min(parts.len());
+    let each = threads / threads.min(parts.len()).max(1);
+    let threads = threads.min(parts.len());
+    let work = |device: &Device, part: &Examples| kernel::with_threads(each, || work(device, part, norm));
     if threads < 2 {
-        return parts.iter().map(|part| work(part, norm)).collect();
+        return parts.iter().map(|part| work(&devices[0], part)).collect();
     }
     // Threads of its own: one of rayon's would take up another part while the network waits for its own work in the middle
     // of this one, and what the pass notes of itself is by thread.
-    let (next, work, parts) = (AtomicUsize::new(0), &work, &parts);
+    let (next, work, parts) = (&AtomicUsize::new(0), &work, &parts);
     let mut found: Vec<(usize, Result<R, Error>)> = std::thread::scope(|scope| {
-        let one_by_one = || {
-            let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
-            let mine = numbers.map_while(|k| Some((k, work(parts.get(k)?, norm))));
-            mine.collect::<Vec<_>>()
+        let one_by_one = |device: Device| {
+            move || {
+                let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+                let mine = numbers.map_while(|k| Some((k, work(&device, parts.get(k)?))));
+                mine.collect::<Vec<_>>()
+            }
         };
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one_by_one)).collect();
+        let each = devices.iter().cycle().take(threads);
+        let running: Vec<_> = each.map(|device| scope.spawn(one_by_one(device.clone()))).collect();
         let joined = running.into_iter().map(|thread| thread.join());
         joined.flat_map(|all| all.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
@@ -209,9 +219,9 @@ fn over_parts<R: Send>(
 }
 
 fn masked_loss(network: &dyn Network, part: &Examples, norm: f64, loss: Loss, device: &Device) -> Tensor<1> {
-    let target: Tensor<2> = weights::from_array(&part.target, device);
-    let valid: Tensor<2> = weights::from_array(&part.valid, device);
-    let prediction = network.predict(&part.inputs, device);
+    let target: Tensor<2> = weights::from_array_f32(&part.target, device);
+    let valid: Tensor<2> = weights::from_array_f32(&part.valid, device);
+    let prediction = network.predict(&part.inputs, device).cast(DType::F32);
     let sum = match loss {
         Loss::MaskedL1 => ((prediction - target).abs() * valid).sum(),
         Loss::MaskedMse | Loss::PixelMse => ((prediction - target).powi_scalar(2) * valid).sum(),
@@ -223,7 +233,7 @@ fn masked_loss(network: &dyn Network, part: &Examples, norm: f64, loss: Loss, de
             };
             let missing = by_step(target, 1) - by_step(prediction, levels);
             let tilt = Array4::from_shape_fn((1, 1, levels, 1), |at| (part.quantiles[at.2] - 0.5) as f32);
-            let tilted: Tensor<4> = weights::from_array(&tilt.into_dyn(), device);
+            let tilted: Tensor<4> = weights::from_array_f32(&tilt.into_dyn(), device);
             // max(τ e, (τ - 1) e) = |e| / 2 + (τ - 1/2) e
             ((missing.clone().abs() * 0.5 + missing * tilted) * by_step(valid, 1)).sum()
         }

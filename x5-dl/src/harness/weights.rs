@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -277,10 +277,18 @@ pub(crate) fn to_array<const D: usize>(tensor: Tensor<D>) -> ArrayD<f32> {
     ArrayD::from_shape_vec(IxDyn(&shape), values).unwrap_or_else(|_| ArrayD::zeros(IxDyn(&shape)))
 }
 
-/// A tensor on `device` with the values of `array`, whose number of axes must be `D`.
+/// A tensor on `device`, in the numbers that it computes with, of the values of `array`, whose number of axes must be `D`.
 pub(crate) fn from_array<const D: usize>(array: &ArrayD<f32>, device: &Device) -> Tensor<D> {
-    let values: Vec<f32> = array.iter().copied().collect();
-    inputs::watched(array, Tensor::from_data(TensorData::new(values, array.shape().to_vec()), device))
+    inputs::watched(array, Tensor::from_data(data(array), device))
+}
+
+/// The same in 32-bit numbers, whatever the device computes with.
+pub(crate) fn from_array_f32<const D: usize>(array: &ArrayD<f32>, device: &Device) -> Tensor<D> {
+    Tensor::from_data(data(array), (device, DType::F32))
+}
+
+fn data(array: &ArrayD<f32>) -> TensorData {
+    TensorData::new(array.iter().copied().collect(), array.shape().to_vec())
 }
 
 #[cfg(test)]

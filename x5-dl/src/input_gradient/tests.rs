@@ -37,6 +37,7 @@ fn file(config: &ModelConfig) -> ModelFile {
         ],
         context_gaps: ContextGaps::Hold,
         dynamic_scale: 0.8,
+        context_weather: config.context_weather.unwrap_or(false),
     };
     let sizes = Sizes {
         context_steps: CONTEXT,
@@ -265,6 +266,7 @@ fn networks_of_pixels_agree_with_differences() {
     against_differences(&small(ModelKind::Rnn), 3);
     // Of quantiles the middle one is the forecast.
     against_differences(&ModelConfig { quantiles: Some(vec![0.1, 0.5, 0.7]), ..small(ModelKind::Rnn) }, 3);
+    against_differences(&ModelConfig { context_weather: Some(true), ..small(ModelKind::Rnn) }, 3);
 }
 
 #[test]
@@ -274,8 +276,10 @@ fn context_rnn_agrees_with_differences() {
     // Of 8 units one pixel's embedding is -1.5e-6, at the bend of the first ReLU, where no step is short enough.
     let hidden = Some(vec![9]);
     against_differences(&ModelConfig { encoder, hidden, ..small(ModelKind::ContextRnn) }, 4);
-    let encoder = Some(Encoder::Unet);
-    against_differences(&ModelConfig { encoder, quirks, ..small(ModelKind::ContextRnn) }, 8);
+    let (encoder, context_weather) = (Some(Encoder::Unet), Some(true));
+    let told = ModelConfig { encoder, quirks, context_weather, ..small(ModelKind::ContextRnn) };
+    against_differences(&told, 8);
+    against_differences(&ModelConfig { context_weather: None, ..told }, 8);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Winograd (1980) along y, Lavin & Gray (2016), <https://doi.org/10.1109/CVPR.2016.435>. Other kernels are summed
 //! row by row.
 
+use super::share::by_channel;
 use super::simd::{self, Kernel, LANES, Lanes, Register, dispatch};
 use super::tile::{lanes, tile};
 
@@ -87,6 +88,24 @@ pub(super) fn bias_gradient(sizes: Sizes, gradient: &[f32]) -> Vec<f32> {
 }
 
 fn convolve(
+    sizes: Sizes,
+    input: &[f32],
+    weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+    bias: &[f32],
+) -> Vec<f32> {
+    if sizes.items > 1 {
+        return convolve_all(sizes, input, weight, bias);
+    }
+    by_channel(sizes.outputs, BLOCK, |from, to| {
+        let sizes = Sizes { outputs: to - from, ..sizes };
+        convolve_all(sizes, input, |o, c, k| weight(from + o, c, k), &bias[from..to])
+    })
+}
+
+/// Outputs of a block are a multiple of this: of the rows of a tile.
+const BLOCK: usize = 8;
+
+fn convolve_all(
     sizes: Sizes,
     input: &[f32],
     weight: impl Fn(usize, usize, usize) -> f32,
@@ -283,6 +302,7 @@ fn store<const ROWS: usize, const VECTORS: usize>(
 #[cfg(test)]
 mod tests {
     use super::super::conv_weight::{self, Weight};
+    use super::super::share::with_threads;
     use super::*;
     use crate::harness::testing;
 
@@ -353,6 +373,26 @@ mod tests {
         assert_eq!(dispatch(forward()), forward().run::<Lanes, 4, 1>());
         let weight = || Weight::<3> { sizes, input: &x, gradient: &gradient };
         assert_eq!(dispatch(weight()), weight().run::<Lanes, 4, 1>());
+    }
+
+    #[test]
+    fn threads_that_share_a_convolution_give_the_same_bits() {
+        for (kernel, outputs) in [(3, 70), (5, 33), (1, 40), (3, 5)] {
+            let (rows, cols) = (6, 19);
+            let sizes = Sizes { items: 1, inputs: 37, outputs, kernel, rows, cols, padding: kernel / 2 };
+            let (x, w) = (numbers(37 * rows * cols, 1), numbers(outputs * 37 * kernel * kernel, 2));
+            let (bias, gradient) = (numbers(outputs, 3), numbers(outputs * rows * cols, 4));
+            let all = || {
+                [
+                    forward(sizes, &x, &w, &bias),
+                    input_gradient(sizes, &gradient, &w),
+                    conv_weight::gradient(sizes, &x, &gradient),
+                ]
+            };
+            let alone = all();
+            assert_eq!(with_threads(2, all), alone);
+            assert_eq!(with_threads(3, all), alone);
+        }
     }
 
     #[test]

@@ -4,10 +4,25 @@
 //! where 6 are usual.
 
 use super::conv::{Sizes, fill_terms};
+use super::share::by_channel;
 use super::simd::{self, Kernel, LANES, Register, dispatch};
 
 /// The gradient of the weight, `[output, input, ky, kx]`, from the input and the gradient of the output.
 pub(super) fn gradient(sizes: Sizes, input: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if sizes.items > 1 {
+        return gradient_all(sizes, input, gradient);
+    }
+    let plane = sizes.out_rows() * sizes.out_cols();
+    by_channel(sizes.outputs, BLOCK, |from, to| {
+        let sizes = Sizes { outputs: to - from, ..sizes };
+        gradient_all(sizes, input, &gradient[from * plane..to * plane])
+    })
+}
+
+/// Outputs of a block are a multiple of this: of the lanes of a group.
+const BLOCK: usize = 2 * LANES;
+
+fn gradient_all(sizes: Sizes, input: &[f32], gradient: &[f32]) -> Vec<f32> {
     match sizes.kernel {
         1 => dispatch(Weight::<1> { sizes, input, gradient }),
         3 => dispatch(Weight::<3> { sizes, input, gradient }),

@@ -6,7 +6,8 @@
 //! with a gradient of its own, so networks are written as before and every loss and optimiser works. On other
 //! backends, and for sizes that no kernel is made for, burn's operations compute the same.
 //!
-//! A kernel runs on the thread that calls it, in one order: the bits do not depend on the number of threads.
+//! A kernel runs on the thread that calls it, a convolution of one item on some more where they would have nothing to do, in
+//! one order: the bits do not depend on the number of threads.
 
 #![allow(
     clippy::needless_range_loop,
@@ -18,6 +19,7 @@ mod conv_weight;
 mod gru;
 mod lstm;
 mod ops;
+mod share;
 mod simd;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +33,7 @@ use burn::tensor::{DType, Tensor};
 
 use crate::harness::backend;
 use crate::kernel::ops::Kernels;
+pub(crate) use crate::kernel::share::with_threads;
 
 /// A convolution with stride 1: the output `[item, output, y, x]` of an input `[item, input, y, x]` and a weight
 /// `[output, input, ky, kx]`, with `padding` zeros beyond each edge.

@@ -5,6 +5,8 @@
 //! unit of the state is overwritten by the last context value, and the small network before the GRU applies its ReLU
 //! before each linear map.
 
+use std::ops::Not;
+
 use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -51,6 +53,9 @@ pub struct ContextRnnShape {
     /// Whether ReLU also stands before the first linear map and a unit of the state is overwritten, as published.
     #[serde(default = "kept")]
     pub quirks: bool,
+    /// Whether the GRU goes through the weather of the context before that of the steps to predict; not as published.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub context_weather: bool,
 }
 
 /// Encoder, update network, GRU and a sigmoid head.
@@ -67,6 +72,9 @@ pub(crate) struct ContextRnn {
     location: usize,
     #[module(skip)]
     target_steps: usize,
+    /// Steps of the context whose weather the GRU goes through.
+    #[module(skip)]
+    heard_steps: usize,
     /// Whether a unit of the state is overwritten by the last context value.
     #[module(skip)]
     forced: bool,
@@ -105,9 +113,9 @@ impl ContextRnn {
     ///
     /// # Shapes
     /// - `pixels`: `[pixel, location + hidden]`
-    /// - `weather`: `[step, pixel, variable]`
+    /// - `weather`: `[step, pixel, variable]`, of the steps to predict and those heard before them
     fn unroll(&self, pixels: Tensor<2>, weather: Tensor<3>) -> Tensor<3> {
-        let ([count, all], steps) = (pixels.dims(), self.target_steps);
+        let ([count, all], [steps, ..]) = (pixels.dims(), weather.dims());
         let pixels = pixels.transpose();
         let place: Tensor<3> = pixels.clone().narrow(0, 0, self.location).unsqueeze_dim(1);
         let place = place.expand([self.location, steps, count]);
@@ -115,8 +123,9 @@ impl ContextRnn {
         let width = drivers.dims()[0];
         let update = self.update_mlp.forward(drivers.reshape([width, steps * count]));
         let states = self.rnn.forward(update, pixels.narrow(0, self.location, all - self.location), steps);
+        let states = states.narrow(1, self.heard_steps * count, self.target_steps * count);
         let out: Tensor<2> = sigmoid(self.head.columns(states));
-        out.reshape([self.head.outputs(), steps, count]).swap_dims(0, 1)
+        out.reshape([self.head.outputs(), self.target_steps, count]).swap_dims(0, 1)
     }
 }
 
@@ -150,6 +159,7 @@ impl Model for ContextRnn {
             update: config.update.unwrap_or((hidden / 2).max(1)),
             update_hidden: (2 * hidden / 3).max(1),
             quirks: config.quirks.unwrap_or(true),
+            context_weather: config.context_weather.unwrap_or(false),
         }
     }
 
@@ -171,6 +181,7 @@ impl Model for ContextRnn {
             head: Linear::new(s.hidden, 1, device),
             location: s.location,
             target_steps: s.target_steps,
+            heard_steps: if s.context_weather { s.context_steps } else { 0 },
             forced: s.quirks,
         }
     }
@@ -189,9 +200,9 @@ impl Model for ContextRnn {
         let weather: Tensor<5> = weights::from_array(&inputs[2], device);
         let variables = weather.dims()[2];
         let mut weather: Tensor<3> = weather
-            .narrow(1, steps, self.target_steps)
+            .narrow(1, steps - self.heard_steps, self.heard_steps + self.target_steps)
             .permute([1, 0, 3, 4, 2])
-            .reshape([self.target_steps, items * rows * cols, variables]);
+            .reshape([self.heard_steps + self.target_steps, items * rows * cols, variables]);
         if let Some(chosen) = inputs.get(4) {
             let chosen = places(chosen, rows * cols, device);
             pixels = pixels.select(0, chosen.clone());
@@ -266,6 +277,7 @@ mod tests {
             update: 8,
             update_hidden: 12,
             quirks: true,
+            context_weather: false,
         };
         let device = backend::device();
         let convolutions =

@@ -5,6 +5,8 @@
 //! apply their ReLU *before* each linear map, also to the raw inputs, so negative inputs are lost: scale them to
 //! be positive. And state unit 0 is overwritten by the last context value.
 
+use std::ops::Not;
+
 use burn::module::{Module, Param};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
@@ -39,6 +41,9 @@ pub struct RnnShape {
     /// Whether ReLU also stands before the first linear maps and a unit of the state is overwritten, as published.
     #[serde(default = "kept")]
     pub quirks: bool,
+    /// Whether the GRU goes through the weather of the context before that of the steps to predict; not as published.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub context_weather: bool,
 }
 
 /// State network, update network, GRU and a sigmoid head.
@@ -51,6 +56,9 @@ pub(crate) struct PixelRnn {
     /// Whether a unit of the state is overwritten by the last context value.
     #[module(skip)]
     forced: bool,
+    /// Whether the drivers begin with those of the context.
+    #[module(skip)]
+    context_weather: bool,
 }
 
 #[derive(Module, Debug)]
@@ -82,7 +90,8 @@ impl PixelRnn {
     /// # Shapes
     /// - `vegetation`: `[pixel, context]`, in 0..1
     /// - `statics`: `[pixel, static]`
-    /// - `drivers`: `[pixel, step, driver]`, of the steps to predict
+    /// - `drivers`: `[pixel, step, driver]`, of the steps to predict; before them those of the context, where it is told
+    ///   its weather
     fn forecast(&self, vegetation: Tensor<2>, statics: Tensor<2>, drivers: Tensor<3>) -> Tensor<2> {
         let [_, context] = vegetation.dims();
         let [pixels, steps, width] = drivers.dims();
@@ -95,6 +104,8 @@ impl PixelRnn {
         };
         let drivers = drivers.permute([2, 1, 0]).reshape([width, steps * pixels]);
         let states = self.rnn.forward(self.update_mlp.forward(drivers), state, steps);
+        let heard = if self.context_weather { context } else { 0 };
+        let (states, steps) = (states.narrow(1, heard * pixels, (steps - heard) * pixels), steps - heard);
         let quantiles = self.head.outputs();
         let out: Tensor<3> = sigmoid(self.head.columns(states)).reshape([quantiles, steps, pixels]);
         out.permute([2, 1, 0]).reshape([pixels, steps * quantiles])
@@ -194,6 +205,7 @@ impl Model for PixelRnn {
             state_hidden: 2 * hidden,
             update_hidden: (2 * hidden / 3).max(1),
             quirks: config.quirks.unwrap_or(true),
+            context_weather: config.context_weather.unwrap_or(false),
         }
     }
 
@@ -209,6 +221,7 @@ impl Model for PixelRnn {
             rnn: Gru::new(s.update, s.hidden, device),
             head: Linear::new(s.hidden, 1, device),
             forced: s.quirks,
+            context_weather: s.context_weather,
         }
     }
 
@@ -320,6 +333,7 @@ mod tests {
             state_hidden: 24,
             update_hidden: 12,
             quirks: true,
+            context_weather: false,
         };
         let net = PixelRnn::new(&shape, &backend::device());
         let target = testing::rows(golden.input("targ"));
@@ -362,6 +376,7 @@ mod tests {
             state_hidden: 6,
             update_hidden: 4,
             quirks: true,
+            context_weather: false,
         };
         let net = PixelRnn::new(&shape, &backend::device());
         let weights = net.start(3);
@@ -414,6 +429,7 @@ mod tests {
                 state_hidden: 4,
                 update_hidden: 3,
                 quirks,
+                context_weather: false,
             };
             let net = PixelRnn::new(&shape, &device);
             let net = net.loaded(&net.start(1), &device).unwrap();
@@ -424,6 +440,33 @@ mod tests {
             };
             assert_eq!(of(-0.5) == of(-0.9), quirks);
         }
+    }
+
+    #[test]
+    fn the_weather_of_the_context_goes_through_the_gru_first() {
+        let shape = RnnShape {
+            context_steps: 2,
+            statics: 1,
+            drivers: 3,
+            hidden: 5,
+            update: 4,
+            state_hidden: 6,
+            update_hidden: 4,
+            quirks: true,
+            context_weather: false,
+        };
+        let device = backend::device();
+        let of = |context_weather| {
+            let net = PixelRnn::new(&RnnShape { context_weather, ..shape.clone() }, &device);
+            let net = net.loaded(&net.start(3), &device).unwrap();
+            let inputs =
+                [testing::numbers(&[7, 2], 1), testing::numbers(&[7, 1], 2), testing::numbers(&[7, 6, 3], 3)];
+            weights::to_array(net.predict(&inputs, &device))
+        };
+        // Six steps of drivers: all predicted, or the first two heard only.
+        let (all, told) = (of(false), of(true));
+        assert_eq!((all.shape(), told.shape()), (&[7, 6][..], &[7, 4][..]));
+        assert_eq!(told, all.slice_axis(ndarray::Axis(1), ndarray::Slice::from(2..)));
     }
 
     #[test]
@@ -445,6 +488,7 @@ mod tests {
             state_hidden: 384,
             update_hidden: 128,
             quirks: true,
+            context_weather: false,
         };
         assert_eq!(weights::collect(&PixelRnn::new(&shape, &backend::device())).count(), 416_865);
     }

@@ -1,6 +1,6 @@
 //! One row of the score table for each split and forecaster.
 
-use ndarray::{Array3, ArrayView4, Axis, Slice, Zip};
+use ndarray::{Array2, Array3, ArrayView3, ArrayView4, Axis, Slice, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, DataSpec, context};
@@ -106,7 +106,7 @@ pub(crate) fn score_sample(
 /// `[step, y, x]`: above 0 where the target of the only sample is a valid observation of vegetation.
 fn counted(batch: &Batch, spec: &DataSpec, scoring: &Scoring) -> Array3<f32> {
     let valid = context::target_valid(batch, spec.context_steps);
-    let vegetation = vegetation(batch, 0, spec, &scoring.vegetation);
+    let vegetation = vegetation(batch.statics.index_axis(Axis(0), 0), spec, &scoring.vegetation);
     let valid = valid.index_axis(Axis(0), 0);
     Array3::from_shape_fn(valid.dim(), |(t, r, c)| valid[[t, r, c]] * vegetation[[r, c]])
 }
@@ -152,14 +152,13 @@ fn cube_greenness(
     Some((name, greenearthnet::cube_score(&pixels, &Filter::PUBLISHED)))
 }
 
-/// 1 where a pixel of sample `b` is of a vegetation class, or everywhere where no class is given, known or
-/// found in the sample.
-pub(crate) fn vegetation(batch: &Batch, b: usize, spec: &DataSpec, classes: &[u8]) -> ndarray::Array2<f32> {
-    let everywhere = ndarray::Array2::ones((batch.valid.dim().2, batch.valid.dim().3));
+/// 1 where a pixel of a sample is of a vegetation class, or everywhere where no class is given, known or found in the sample;
+/// `statics` is `[layer, y, x]`.
+pub(crate) fn vegetation(statics: ArrayView3<'_, f32>, spec: &DataSpec, classes: &[u8]) -> Array2<f32> {
+    let everywhere = Array2::ones((statics.dim().1, statics.dim().2));
     let layer = spec.statics.iter().position(|name| name == "landcover");
     let (Some(layer), false) = (layer, classes.is_empty()) else { return everywhere };
-    let cover = batch.statics.index_axis(Axis(0), b);
-    let cover = cover.index_axis(Axis(0), layer);
+    let cover = statics.index_axis(Axis(0), layer);
     let found =
         Zip::from(cover).map_collect(|&v| f32::from(u8::from(classes.iter().any(|&c| f32::from(c) == v))));
     if found.iter().all(|&v| v == 0.0) { everywhere } else { found }

@@ -5,6 +5,8 @@ mod bucket;
 #[cfg(test)]
 mod chain;
 #[cfg(test)]
+mod compute;
+#[cfg(test)]
 mod impact;
 #[cfg(test)]
 mod product;
