@@ -7,6 +7,7 @@ use ndarray::{Array4, Axis};
 use rayon::prelude::*;
 
 use crate::land::{Pixels, WINDOW_PX};
+use crate::weather::YEARS;
 use crate::{Asset, Error, Region, World};
 
 /// Bounds of the classes of gaps, in steps: 0 is an observed step, the last class has no end.
@@ -113,8 +114,8 @@ impl World {
         let (xc, yc) = (row("xc")?, row("yc")?);
         let ends = cube.read_region::<i32>("date", &[sample, 0], &[1, steps])?;
         let length = cube.attr_f64("step_days")? as i32;
-        let drives: Vec<f64> =
-            ends.iter().map(|&end| self.mean_drive(region, end - length + 1..=end)).collect();
+        let drives: Vec<[f64; YEARS]> =
+            ends.iter().map(|&end| self.mean_drives(region, end - length + 1..=end)).collect();
         let read = |name: &str| -> Result<Array4<f32>, Error> {
             let values = cube.read_region::<f32>(name, &[sample, 0, 0, 0], &shape)?;
             values.into_dimensionality().map_err(|error| strange(error.to_string()))
@@ -143,11 +144,11 @@ impl World {
                         })
                         .collect();
                     let gaps = gap_lengths((0..steps as usize).map(|t| masked[[t, y, x]] != 0));
-                    for (t, &drive) in drives.iter().enumerate() {
+                    for (t, drives) in drives.iter().enumerate() {
                         let truth: Vec<f64> = grounds
                             .iter()
                             .zip(bands)
-                            .map(|(ground, (_, asset))| ground.reflectance(*asset, drive))
+                            .map(|(ground, (_, asset))| ground.reflectance(*asset, drives))
                             .collect();
                         if gaps[t] == 0 {
                             for ((deviation, truth), values) in
@@ -183,10 +184,14 @@ impl World {
         Ok(())
     }
 
-    fn mean_drive(&self, region: Region, days: std::ops::RangeInclusive<i32>) -> f64 {
+    fn mean_drives(&self, region: Region, days: std::ops::RangeInclusive<i32>) -> [f64; YEARS] {
         let count = days.clone().count() as f64;
-        let drive = |day| self.series(region).on(from_cf_day(day)).map_or(f64::NAN, |weather| weather.drive);
-        days.map(drive).sum::<f64>() / count
+        let mut means = [0.0; YEARS];
+        for day in days {
+            let drives = self.series(region).drives(from_cf_day(day)).unwrap_or([f64::NAN; YEARS]);
+            means.iter_mut().zip(drives).for_each(|(mean, drive)| *mean += drive / count);
+        }
+        means
     }
 }
 
@@ -194,7 +199,8 @@ impl World {
 struct Ground {
     sum: f64,
     fixed: f64,
-    growing: f64,
+    /// By the year in which they live.
+    growing: [f64; YEARS],
 }
 
 impl Ground {
@@ -210,18 +216,22 @@ impl Ground {
             }
         };
         let (rows, cols) = (pixels(window.y_max - centre.y), pixels(centre.x - window.x_min));
-        let mean = |field: &[f32]| {
-            let at = |row: &usize, col: &usize| {
-                field.get(row * WINDOW_PX + col).map_or(f64::NAN, |&v| f64::from(v))
-            };
-            let total: f64 = rows.iter().map(|row| cols.iter().map(|col| at(row, col)).sum::<f64>()).sum();
-            total / (rows.len() * cols.len()) as f64
-        };
-        Self { sum: mean(&land.sum), fixed: mean(&land.fixed), growing: mean(&land.growing) }
+        let places: Vec<usize> =
+            rows.iter().flat_map(|row| cols.iter().map(move |col| row * WINDOW_PX + col)).collect();
+        let number = |field: &[f32], at: usize| field.get(at).map_or(f64::NAN, |&v| f64::from(v));
+        let mean =
+            |field: &[f32]| places.iter().map(|&at| number(field, at)).sum::<f64>() / places.len() as f64;
+        let mut growing = [0.0; YEARS];
+        for &at in &places {
+            let years = land.years.get(at).map_or(0, |&years| usize::from(years));
+            growing[years] += number(&land.growing, at) / places.len() as f64;
+        }
+        Self { sum: mean(&land.sum), fixed: mean(&land.fixed), growing }
     }
 
-    fn reflectance(&self, asset: Asset, drive: f64) -> f64 {
-        asset.band().map_or(f64::NAN, |band| band.reflectance(self.sum, self.fixed + self.growing * drive))
+    fn reflectance(&self, asset: Asset, drives: &[f64; YEARS]) -> f64 {
+        let grown: f64 = self.growing.iter().zip(drives).map(|(growing, drive)| growing * drive).sum();
+        asset.band().map_or(f64::NAN, |band| band.reflectance(self.sum, self.fixed + grown))
     }
 }
 
@@ -237,6 +247,7 @@ fn gap_lengths(masked: impl Iterator<Item = bool>) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Landscape;
 
     #[test]
     fn runs_of_masked_steps_by_hand() {
@@ -258,7 +269,11 @@ mod tests {
 
     #[test]
     fn the_ground_under_a_pixel_is_the_mean_of_its_points() {
-        let world = World::new(42).unwrap();
+        the_ground_of(&World::new(42).unwrap());
+        the_ground_of(&World::with_landscape(42, Landscape::Scattered).unwrap());
+    }
+
+    fn the_ground_of(world: &World) {
         let window = world.active_window(Region::Africa);
         let land = world.land(Region::Africa).pixels();
         // 30 m pixels that begin on an even and on an odd 10 m pixel.
@@ -268,7 +283,7 @@ mod tests {
                 y: window.y_max - 30.0 * f64::from(row) - 15.0,
             };
             let date = chrono::NaiveDate::from_ymd_opt(2021, 3, 14).unwrap();
-            let drive = world.weather(Region::Africa, date).unwrap().drive;
+            let drives = world.series(Region::Africa).drives(date).unwrap();
             for asset in [Asset::Red, Asset::Nir08] {
                 let offsets = [-10.0, 0.0, 10.0];
                 let points = offsets
@@ -276,7 +291,7 @@ mod tests {
                     .flat_map(|dx| offsets.iter().map(move |dy| (centre.x + dx, centre.y + dy)));
                 let expected: f64 =
                     points.map(|(x, y)| world.truth_reflectance(Region::Africa, asset, x, y, date)).sum();
-                let found = Ground::under(land, &window, centre, 30.0, asset).reflectance(asset, drive);
+                let found = Ground::under(land, &window, centre, 30.0, asset).reflectance(asset, &drives);
                 assert!((found - expected / 9.0).abs() < 1e-6, "{asset}: {found} {}", expected / 9.0);
             }
         }

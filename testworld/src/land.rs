@@ -10,6 +10,7 @@ use crate::noise::{Nodes, fractal, ridged};
 use crate::region::Terrain;
 use crate::response::{COVERS, Cover};
 use crate::utm::Utm;
+use crate::weather::YEARS;
 use crate::{Error, Region};
 
 /// Distance from the tile's west and north edge to the active window, metres.
@@ -52,8 +53,9 @@ pub enum Landscape {
     /// Land cover and growth vary smoothly, with terrain: a pixel's surroundings tell of it.
     #[default]
     Natural,
-    /// Each 30 m pixel has land cover and growth of a place drawn at random: its surroundings tell nothing. All values are as
-    /// frequent as in the natural landscape; terrain and climate are the same.
+    /// Each 30 m pixel has land cover and growth of a place drawn at random, and its vegetation lives in a year drawn at random:
+    /// its surroundings tell nothing of the one and hardly of the other. All values are as frequent as in the natural
+    /// landscape; terrain, climate and weather are the same.
     Scattered,
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct Place {
     pub(crate) floor: f64,
     pub(crate) gain: f64,
     pub(crate) brightness: f64,
+    /// How many years later its vegetation lives.
+    pub(crate) years: u8,
 }
 
 /// [`Place`] of every 10 m pixel of the active window, row by row, multiplied out for rendering.
@@ -76,6 +80,8 @@ pub(crate) struct Pixels {
     pub(crate) fixed: Vec<f32>,
     /// `brightness × gain`
     pub(crate) growing: Vec<f32>,
+    /// `years`
+    pub(crate) years: Vec<u8>,
 }
 
 impl Land {
@@ -198,11 +204,12 @@ impl Land {
 
     /// The constants of vegetation at a point.
     pub(crate) fn place(&self, at: XY) -> Place {
+        let years = self.years_of(at);
         let at = self.source_of(at);
         let spot = self.spot(at);
         let Cover { code, base, amplitude, brightness } = self.cover_at(&spot);
         if code == 80 {
-            return Place { code, floor: base, gain: 0.0, brightness };
+            return Place { code, floor: base, gain: 0.0, brightness, years };
         }
         let valley = spot.of(&self.valley);
         let texture = 0.08 * (spot.of(&self.greenness) - 0.5);
@@ -212,6 +219,7 @@ impl Land {
             floor: base + 0.08 * valley + texture + field,
             gain: amplitude * (0.85 + 0.30 * valley),
             brightness: brightness * (1.0 + 0.16 * (spot.of(&self.brightness) - 0.5)),
+            years,
         }
     }
 
@@ -236,6 +244,7 @@ impl Land {
                 sum: map(|place| place.brightness),
                 fixed: map(|place| place.brightness * place.floor),
                 growing: map(|place| place.brightness * place.gain),
+                years: rows.iter().flatten().map(|place| place.years).collect(),
             }
         })
     }
@@ -245,11 +254,24 @@ impl Land {
         if self.landscape == Landscape::Natural {
             return at;
         }
-        let block = |distance: f64| (distance / BLOCK_M).floor() as i64 as u64;
-        let words = [block(at.x - self.tile.origin.x), block(self.tile.origin.y - at.y)];
-        let draw = |axis: &str| uniform(mix(self.seed, &[text(axis), words[0], words[1]]));
+        let draw = |axis: &str| self.block_draw(axis, at);
         let window = self.window();
         XY { x: window.x_min + WINDOW_SIZE_M * draw("east"), y: window.y_min + WINDOW_SIZE_M * draw("north") }
+    }
+
+    /// How many years later the vegetation of a point lives.
+    fn years_of(&self, at: XY) -> u8 {
+        match self.landscape {
+            Landscape::Natural => 0,
+            Landscape::Scattered => (self.block_draw("year", at) * YEARS as f64) as u8,
+        }
+    }
+
+    /// A number in `[0, 1)` of the block of a scattered landscape that holds the point.
+    fn block_draw(&self, what: &str, at: XY) -> f64 {
+        let block = |distance: f64| (distance / BLOCK_M).floor() as i64 as u64;
+        let words = [block(at.x - self.tile.origin.x), block(self.tile.origin.y - at.y)];
+        uniform(mix(self.seed, &[text(what), words[0], words[1]]))
     }
 
     /// A number in `[0, 1)` of the crop field (240 m × 160 m) that holds the point.

@@ -9,6 +9,7 @@ use crate::hash::{gauss, mix, text};
 use crate::land::{Pixels, WINDOW_PX};
 use crate::scene::{SUPERSEDED_BIAS, Scene};
 use crate::sky::{SKY_PX, Sky};
+use crate::weather::YEARS;
 use crate::world::World;
 
 /// Stored numbers are multiples of this, so that blocks compress about as well as real ones.
@@ -21,7 +22,7 @@ const SHADOW: f32 = 0.45;
 
 /// The active window of a reflectance asset, row by row: 2048² pixels of 10 m or 1024² of 20 m.
 pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band, sky: &Sky) -> Vec<u16> {
-    let drive = world.series(scene.region).on(scene.date).map_or(0.0, |day| day.drive) as f32;
+    let drives = world.series(scene.region).drives(scene.date).unwrap_or_default().map(|drive| drive as f32);
     let pixels = world.land(scene.region).pixels();
     let bias = if scene.superseded { SUPERSEDED_BIAS } else { 0.0 };
     let constant = (1e4 * (band.constant + bias)) as f32;
@@ -33,13 +34,11 @@ pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band
     stored.par_chunks_mut(size).enumerate().for_each_init(
         || vec![0f32; size],
         |clear, (row, out)| {
-            let mix_bands = |s: f32, fixed: f32, growing: f32| {
-                constant + sum * s + difference * (fixed + growing * drive)
-            };
+            let mix_bands = |s: f32, red_to_nir: f32| constant + sum * s + difference * red_to_nir;
             if coarse {
-                clear_row_20m(pixels, row, clear, mix_bands);
+                clear_row_20m(pixels, row, clear, &drives, mix_bands);
             } else {
-                clear_row_10m(pixels, row, clear, mix_bands);
+                clear_row_10m(pixels, row, clear, &drives, mix_bands);
             }
             let sky_row = if coarse { row } else { row / 2 };
             if !sky.clear_row[sky_row] {
@@ -53,22 +52,39 @@ pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band
     stored
 }
 
-fn clear_row_10m(pixels: &Pixels, row: usize, out: &mut [f32], value: impl Fn(f32, f32, f32) -> f32) {
+type Drives = [f32; YEARS];
+
+fn clear_row_10m(
+    pixels: &Pixels,
+    row: usize,
+    out: &mut [f32],
+    drives: &Drives,
+    value: impl Fn(f32, f32) -> f32,
+) {
     let span = row * WINDOW_PX..(row + 1) * WINDOW_PX;
     let (sum, fixed, growing) =
-        (&pixels.sum[span.clone()], &pixels.fixed[span.clone()], &pixels.growing[span]);
-    for (((out, s), f), g) in out.iter_mut().zip(sum).zip(fixed).zip(growing) {
-        *out = value(*s, *f, *g);
+        (&pixels.sum[span.clone()], &pixels.fixed[span.clone()], &pixels.growing[span.clone()]);
+    let of_land = sum.iter().zip(fixed).zip(growing);
+    for ((out, ((s, f), g)), years) in out.iter_mut().zip(of_land).zip(&pixels.years[span]) {
+        *out = value(*s, f + g * drives[usize::from(*years)]);
     }
 }
 
-fn clear_row_20m(pixels: &Pixels, row: usize, out: &mut [f32], value: impl Fn(f32, f32, f32) -> f32) {
+fn clear_row_20m(
+    pixels: &Pixels,
+    row: usize,
+    out: &mut [f32],
+    drives: &Drives,
+    value: impl Fn(f32, f32) -> f32,
+) {
     for (col, out) in out.iter_mut().enumerate() {
         let first = 2 * row * WINDOW_PX + 2 * col;
-        let mean = |field: &[f32]| {
-            0.25 * (field[first] + field[first + 1] + field[first + WINDOW_PX] + field[first + WINDOW_PX + 1])
+        let mean = |field: &dyn Fn(usize) -> f32| {
+            0.25 * (field(first) + field(first + 1) + field(first + WINDOW_PX) + field(first + WINDOW_PX + 1))
         };
-        *out = value(mean(&pixels.sum), mean(&pixels.fixed), mean(&pixels.growing));
+        let growth = |i: usize| pixels.growing[i] * drives[usize::from(pixels.years[i])];
+        let ndvi = mean(&|i| pixels.fixed[i]) + mean(&growth);
+        *out = value(mean(&|i| pixels.sum[i]), ndvi);
     }
 }
 

@@ -42,6 +42,10 @@ pub(crate) struct Series {
     days: Vec<Weather>,
 }
 
+/// The years with scenes, in one of which each pixel of a scattered landscape lives.
+pub(crate) const YEARS: usize = 7;
+const FIRST_YEAR: i32 = 2016;
+
 /// First day with weather: a year before the first scene, so that lags are filled.
 pub(crate) fn first_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2015, 1, 1).unwrap_or_default()
@@ -58,6 +62,21 @@ impl Series {
         fill_soil(&mut days);
         fill_drive(&mut days, region);
         Self { days }
+    }
+
+    /// Vegetation drive of a day in each year in which vegetation may live, this one first and then those after it, round
+    /// from the last to the first; `None` outside the years of this Earth.
+    pub(crate) fn drives(&self, date: NaiveDate) -> Option<[f64; YEARS]> {
+        let own = self.on(date)?.drive;
+        let mut drives = [own; YEARS];
+        for (later, drive) in drives.iter_mut().enumerate().skip(1) {
+            let from_first = date.year() - FIRST_YEAR + later as i32;
+            let year = FIRST_YEAR + from_first.rem_euclid(YEARS as i32);
+            // 29 February is the day before it in other years.
+            let day = date.with_year(year).or_else(|| date.pred_opt()?.with_year(year));
+            *drive = day.and_then(|day| self.on(day)).map_or(own, |day| day.drive);
+        }
+        Some(drives)
     }
 
     /// Weather of a day, `None` outside the years of this Earth.
@@ -219,6 +238,25 @@ mod tests {
                 assert!(day.solar_j_m2 > 0.0 && day.potential_evaporation_mm > 0.0);
             }
         }
+    }
+
+    #[test]
+    fn other_years_follow_round_the_last() {
+        let series = Series::new(42, Region::Africa);
+        let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
+        let drive = |date| series.on(date).unwrap().drive;
+        let found = series.drives(day(2020, 2, 29)).unwrap();
+        let expected = [
+            drive(day(2020, 2, 29)),
+            drive(day(2021, 2, 28)),
+            drive(day(2022, 2, 28)),
+            drive(day(2016, 2, 29)),
+            drive(day(2017, 2, 28)),
+            drive(day(2018, 2, 28)),
+            drive(day(2019, 2, 28)),
+        ];
+        assert_eq!(found, expected);
+        assert!(series.drives(day(2023, 1, 1)).is_none());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl World {
     pub(crate) fn folder_name(&self, version: u32) -> String {
         let landscape = match self.landscape() {
             Landscape::Natural => "",
-            Landscape::Scattered => "-scattered",
+            Landscape::Scattered => "-scattered-years",
         };
         format!("testworld-{version}-{}{landscape}", self.seed)
     }
@@ -136,10 +136,10 @@ impl World {
     #[must_use]
     pub fn truth_ndvi(&self, region: Region, x: f64, y: f64, date: NaiveDate) -> f64 {
         let at = XY { x, y };
-        match self.series(region).on(date) {
-            Some(day) if self.active_window(region).contains(at) => {
+        match self.series(region).drives(date) {
+            Some(drives) if self.active_window(region).contains(at) => {
                 let place = self.land(region).place(at);
-                place.floor + place.gain * day.drive
+                place.floor + place.gain * drives[usize::from(place.years)]
             }
             _ => f64::NAN,
         }
@@ -157,14 +157,17 @@ impl World {
     /// window or the years of this Earth, and for the scene classification.
     #[must_use]
     pub fn truth_reflectance(&self, region: Region, asset: Asset, x: f64, y: f64, date: NaiveDate) -> f64 {
-        let (Some(day), Some(band)) = (self.series(region).on(date), asset.band()) else { return f64::NAN };
+        let (Some(drives), Some(band)) = (self.series(region).drives(date), asset.band()) else {
+            return f64::NAN;
+        };
         let window = self.active_window(region);
         if !window.contains(XY { x, y }) {
             return f64::NAN;
         }
         let at = |x: f64, y: f64| {
             let place = self.land(region).place(XY { x, y });
-            band.reflectance(place.brightness, place.brightness * (place.floor + place.gain * day.drive))
+            let ndvi = place.floor + place.gain * drives[usize::from(place.years)];
+            band.reflectance(place.brightness, place.brightness * ndvi)
         };
         let resolution = asset.resolution_m();
         let snap = |distance: f64| (distance / resolution).floor() * resolution + 0.5 * resolution;
