@@ -77,8 +77,38 @@ pub fn choose_clusters(
     sweep: &Sweep,
     seed: u64,
 ) -> Result<Clusters, SeriesError> {
-    let x = signals.insert_axis(Axis(2));
-    let samples = signals.len_of(Axis(0));
+    choose_with(signals, metric, sweep, seed, |_, fit| fit())?.ok_or(SeriesError::Empty)
+}
+
+/// What came of one K.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    /// How many different series there are, where that is fewer than clusters.
+    distinct: Option<usize>,
+    /// The clustering; none where one of so many clusters was tried before.
+    fit: Option<Fit>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Fit {
+    trial: Trial,
+    labels: Vec<usize>,
+    /// Centroids in C order.
+    centroids: Vec<f64>,
+}
+
+/// [`choose_clusters`], with a hook around each K's own work, which remembers what came of it. `None` without series.
+///
+/// # Errors
+/// Those of the hook.
+pub(crate) fn choose_with<E>(
+    signals: ArrayView2<'_, f64>,
+    metric: Metric,
+    sweep: &Sweep,
+    seed: u64,
+    remember: impl Fn(usize, &dyn Fn() -> Result<Tried, SeriesError>) -> Result<Tried, E>,
+) -> Result<Option<Clusters>, E> {
+    let (samples, steps) = signals.dim();
     let [least, wanted] = sweep.k_range;
     let most = wanted.min((samples / 4).max(least)).min(samples);
     let mut notes = Vec::new();
@@ -87,50 +117,69 @@ pub fn choose_clusters(
             "{samples} samples are too few for more than {most} clusters; {wanted} were asked for"
         ));
     }
-    let mut trials = Vec::new();
-    let mut best: Option<(f64, Vec<usize>, Array2<f64>)> = None;
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut best: Option<(f64, Fit)> = None;
     for k in least.min(most)..=most {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(k as u64);
-        let options = KMeans {
-            restarts: sweep.restarts,
-            start_samples: if sweep.start_samples == 0 { samples } else { sweep.start_samples },
-            band: sweep.band,
-            ..KMeans::new(k, metric)
-        };
-        let fitted = options.fit(x, &mut rng);
-        let found = match fitted {
-            Err(SeriesError::TooFewSeries { distinct, .. }) => {
-                notes.push(format!(
-                    "only {distinct} different series: no more clusters than that are possible"
-                ));
-                if best.is_some() {
-                    break;
-                }
-                KMeans { clusters: distinct, ..options }.fit(x, &mut rng)?
-            }
-            other => other?,
-        };
-        let goodness = goodness(x, &found.labels, found.centres.view(), sweep.lambda)?;
-        let score = goodness.score(sweep.reading, sweep.intra);
-        trials.push(Trial {
-            k: found.centres.len_of(Axis(0)),
-            goodness,
-            objective: found.objective,
-            iterations: found.iterations,
-            converged: found.converged,
-            reseeded: found.reseeded,
-        });
-        if best.as_ref().is_none_or(|(highest, ..)| score > *highest) {
-            best = Some((score, found.labels, found.centres.remove_axis(Axis(2))));
+        let is_first = trials.is_empty();
+        let Tried { distinct, fit } =
+            remember(k, &|| try_clusters(signals, metric, sweep, seed, k, is_first))?;
+        if let Some(distinct) = distinct {
+            notes.push(format!("only {distinct} different series: no more clusters than that are possible"));
         }
-        if trials.last().is_some_and(|trial| trial.k != k) {
+        let Some(fit) = fit else { break };
+        trials.push(fit.trial.clone());
+        let score = fit.trial.goodness.score(sweep.reading, sweep.intra);
+        if best.as_ref().is_none_or(|(highest, _)| score > *highest) {
+            best = Some((score, fit));
+        }
+        if distinct.is_some() {
             break;
         }
     }
-    let (_, labels, centroids) = best.ok_or(SeriesError::Empty)?;
-    let choices = GoodnessReading::ALL.map(|reading| best_k(&trials, reading, sweep.intra)).to_vec();
-    Ok(Clusters { labels, centroids, trials, choices, notes })
+    Ok(best.and_then(|(_, Fit { trial, labels, centroids })| {
+        let choices = GoodnessReading::ALL.map(|reading| best_k(&trials, reading, sweep.intra)).to_vec();
+        let centroids = Array2::from_shape_vec((trial.k, steps), centroids).ok()?;
+        Some(Clusters { labels, centroids, trials, choices, notes })
+    }))
+}
+
+/// K clusters; as many as there are different series where these are fewer, and none such tried before.
+fn try_clusters(
+    signals: ArrayView2<'_, f64>,
+    metric: Metric,
+    sweep: &Sweep,
+    seed: u64,
+    k: usize,
+    is_first: bool,
+) -> Result<Tried, SeriesError> {
+    let x = signals.insert_axis(Axis(2));
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(k as u64);
+    let options = KMeans {
+        restarts: sweep.restarts,
+        start_samples: if sweep.start_samples == 0 { signals.len_of(Axis(0)) } else { sweep.start_samples },
+        band: sweep.band,
+        ..KMeans::new(k, metric)
+    };
+    let (distinct, found) = match options.fit(x, &mut rng) {
+        Err(SeriesError::TooFewSeries { distinct, .. }) if !is_first => {
+            return Ok(Tried { distinct: Some(distinct), fit: None });
+        }
+        Err(SeriesError::TooFewSeries { distinct, .. }) => {
+            (Some(distinct), KMeans { clusters: distinct, ..options }.fit(x, &mut rng)?)
+        }
+        other => (None, other?),
+    };
+    let trial = Trial {
+        k: found.centres.len_of(Axis(0)),
+        goodness: goodness(x, &found.labels, found.centres.view(), sweep.lambda)?,
+        objective: found.objective,
+        iterations: found.iterations,
+        converged: found.converged,
+        reseeded: found.reseeded,
+    };
+    let centroids = found.centres.iter().copied().collect();
+    Ok(Tried { distinct, fit: Some(Fit { trial, labels: found.labels, centroids }) })
 }
 
 fn best_k(trials: &[Trial], reading: GoodnessReading, intra: IntraReading) -> usize {

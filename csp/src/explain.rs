@@ -10,8 +10,8 @@ use x5_dl::Dataset;
 
 use crate::analyse::{Global, Scene, SegmentResponse, global, segment_responses};
 use crate::ask::{Answers, ask};
-use crate::choose::{Clusters, auto_gamma, choose_clusters};
-use crate::config::{Gamma, MetricName};
+use crate::choose::Clusters;
+use crate::cluster::cluster;
 use crate::counterfactual::Counterfactual;
 use crate::error::Error;
 use crate::group::{GroupSensitivity, Grouping, group_sensitivities, read_groupings};
@@ -108,7 +108,7 @@ pub fn explain(
         let (kept, all) = (weather.samples.len(), weather.all);
         return Err(Error::TooFewSamples { split: plan.split.to_string(), kept, all, wanted });
     }
-    let (clusters, metrics) = cluster(plan, &weather, ctx)?;
+    let (clusters, metrics) = cluster(plan, &weather, cache, ctx)?;
     let labels: Vec<Vec<usize>> = clusters.iter().map(|c| c.labels.clone()).collect();
     let segments = segregate(&labels);
 
@@ -196,34 +196,6 @@ fn no_forecast(plan: &Plan, responses: &Array3<f64>) -> Error {
         empty: responses.iter().filter(|value| !value.is_finite()).count(),
         frames: responses.len(),
     }
-}
-
-fn cluster(plan: &Plan, weather: &Weather, ctx: &Ctx) -> Result<(Vec<Clusters>, Vec<Metric>), Error> {
-    let progress = ctx.progress("cluster", weather.channels.len() as u64);
-    let mut found = Vec::new();
-    let mut metrics = Vec::new();
-    for (index, channel) in weather.channels.iter().enumerate() {
-        let unit = plan.variables[weather.variable_of[index]].clustered;
-        let signals = weather.values.index_axis(Axis(0), index).mapv(|value| unit.apply(value));
-        let gamma = match plan.gamma {
-            Gamma::Value(gamma) => gamma,
-            Gamma::Auto => auto_gamma(signals.view()),
-        };
-        let metric = match plan.metric {
-            MetricName::Euclidean => Metric::Euclidean,
-            MetricName::Dtw => Metric::Dtw,
-            MetricName::SoftDtw => Metric::SoftDtw { gamma },
-            MetricName::Divergence => Metric::Divergence { gamma },
-        };
-        let seed = plan.seed.wrapping_add(index as u64);
-        let clusters = choose_clusters(signals.view(), metric, &plan.sweep, seed)
-            .map_err(|source| Error::Series { channel: channel.clone(), source })?;
-        found.push(clusters);
-        metrics.push(metric);
-        progress.inc(1);
-    }
-    progress.finish();
-    Ok((found, metrics))
 }
 
 fn lag_analysis(

@@ -6,6 +6,7 @@ mod attribution;
 mod bootstrap;
 mod calendar;
 mod choose;
+mod cluster;
 mod config;
 mod counterfactual;
 mod curve;

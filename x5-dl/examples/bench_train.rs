@@ -1,5 +1,5 @@
 //! Times a training step (loss, gradient and Adam) of the published ConvLSTM (201 424 parameters, 10 → 20 steps) on
-//! two crops of 64 × 64 pixels, and of the published pixelwise RNN (416 865 parameters) on 16 384 pixels × 36 steps;
+//! two crops of 64 × 64 pixels and on one, and of the published pixelwise RNN (416 865 parameters) on 16 384 pixels × 36 steps;
 //! also the peak memory, for which each runs in a process of its own. Prints JSON objects. The peer is
 //! `xtask/peers/bench_train.py`.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
@@ -12,7 +12,7 @@ use x5_dl::bench::{convlstm_step, rnn_step};
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     x5_dl::tune_allocator();
     let Some(name) = std::env::args().nth(1) else {
-        for name in ["convlstm", "gru"] {
+        for name in ["convlstm", "convlstm_of_one", "gru"] {
             if !Command::new(std::env::current_exe()?).arg(name).status()?.success() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -26,6 +26,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         "convlstm" => {
             (convlstm_step(2, 64, repeats)?, "201424 parameters, batch 2, 64 x 64 px, 10 + 20 steps")
         }
+        "convlstm_of_one" => (convlstm_step(1, 64, repeats)?, "the same of batch 1"),
         _ => (rnn_step(16_384, 36, 192, repeats)?, "416865 parameters, 16384 px, 36 steps"),
     };
     let note = format!("{what}, {threads} threads, best of {repeats}");

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 HIDDEN = (32, 32, 32, 4)
-CONTEXT, TARGET, BATCH, SIDE = 10, 20, 2, 64
+CONTEXT, TARGET, SIDE = 10, 20, 64
 PIXELS, STEPS, STATE = 16_384, 36, 192
 
 
@@ -88,17 +88,22 @@ class PixelRnn(nn.Module):
         return self.head(states)[..., 0].sigmoid()
 
 
-def convlstm():
+def convlstm(batch=2):
     """The network, its inputs, the target and what is minimised."""
     net = ConvLstm()
     assert sum(p.numel() for p in net.parameters()) == 201_424
     inputs = (
-        torch.rand(BATCH, CONTEXT, 4, SIDE, SIDE),
-        torch.rand(BATCH, 1, SIDE, SIDE),
-        torch.rand(BATCH, CONTEXT + TARGET, 5, SIDE, SIDE),
+        torch.rand(batch, CONTEXT, 4, SIDE, SIDE),
+        torch.rand(batch, 1, SIDE, SIDE),
+        torch.rand(batch, CONTEXT + TARGET, 5, SIDE, SIDE),
     )
-    target = torch.rand(BATCH, TARGET, 4, SIDE, SIDE)
+    target = torch.rand(batch, TARGET, 4, SIDE, SIDE)
     return net, inputs, target, torch.abs
+
+
+def convlstm_of_one():
+    """The same of a batch of one."""
+    return convlstm(1)
 
 
 def gru():
@@ -113,7 +118,8 @@ def measure(name):
     """Prints seconds of a step and the peak memory of this process."""
     torch.set_num_threads(int(os.environ.get("BENCH_THREADS", 2)))
     torch.manual_seed(0)
-    net, inputs, target, error = {"convlstm": convlstm, "gru": gru}[name]()
+    made = {"convlstm": convlstm, "convlstm_of_one": convlstm_of_one, "gru": gru}
+    net, inputs, target, error = made[name]()
     adam = torch.optim.Adam(net.parameters(), lr=1e-3)
     mask = torch.ones_like(target)
     best = float("inf")
@@ -132,7 +138,7 @@ def measure(name):
 def main():
     if len(sys.argv) > 1:
         return measure(sys.argv[1])
-    for name in ("convlstm", "gru"):
+    for name in ("convlstm", "convlstm_of_one", "gru"):
         subprocess.run([sys.executable, __file__, name], check=True)
 
 

@@ -41,7 +41,7 @@ struct Errors {
     mae: f64,
 }
 
-/// Mean absolute error of kNDVI of each model beside each baseline and, for the ContextRNN, beside the RNN.
+/// Mean absolute error of kNDVI of each model beside each baseline and, for other RNNs, beside the published one.
 pub(crate) fn skill() -> Result<Vec<Line>> {
     let bins = build_binaries()?;
     let mut lines = Vec::new();
@@ -53,7 +53,8 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
         let folder = &regions[0].folder;
         let found = found(&folder.join("models"))?;
         for model in found.iter().filter(|one| !BASELINES.contains(&one.forecaster.as_str())) {
-            let rivals = BASELINES.iter().chain((model.forecaster == "context_rnn").then_some(&"rnn"));
+            let is_rival = model.forecaster.contains("rnn") && model.forecaster != "rnn";
+            let rivals = BASELINES.iter().chain(is_rival.then_some(&"rnn"));
             for rival in rivals {
                 let named = found.iter().filter(|one| one.split == model.split && one.forecaster == *rival);
                 // A baseline of the model's own variables, before one of another model's.

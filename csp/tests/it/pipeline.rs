@@ -335,6 +335,30 @@ fn shards_come_together_to_the_bytes_of_one_machine() {
     assert_eq!(hashes(whole.path()), hashes(last.path()));
 }
 
+/// Two shards in one folder: the second finds the clusters of the first, and makes again what is damaged.
+#[test]
+fn clusters_are_found_again() {
+    let dir = tiny(24);
+    let shard = |index| {
+        let mut ctx = Ctx::quiet(1);
+        ctx.shard = Some(Shard { index, count: 2 });
+        assert_eq!(run_predictor(&project(dir.path()), &config(), &toy(), &ctx).unwrap().code(), 0);
+    };
+    shard(0);
+    let cache = std::fs::read_dir(dir.path().join("explain/toy/responses.partial")).unwrap();
+    let clusters = cache.map(|plan| plan.unwrap().path().join("clusters")).next().unwrap();
+    let (kept, damaged) = (clusters.join("tp_mean_02.json"), clusters.join("tp_mean_03.json"));
+    // Rain with K from 2 to 4; the four other series are the same in all samples, of which one K is tried.
+    assert_eq!(std::fs::read_dir(&clusters).unwrap().count(), 7);
+    let whole = std::fs::read(&damaged).unwrap();
+    std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
+    let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    let before = modified(&kept);
+    shard(1);
+    assert_eq!(modified(&kept), before);
+    assert_eq!(std::fs::read(&damaged).unwrap(), whole);
+}
+
 fn copy_into(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
