@@ -13,6 +13,7 @@ mod npz;
 mod objects;
 pub mod report;
 pub mod run;
+mod simd;
 mod space;
 mod table;
 pub mod terrain;
@@ -40,6 +41,7 @@ pub use objects::{
     Bucket, ObjectInfo, OpenBucket, Part, file_exists, is_url, list_stores, open_buckets_with, read_file,
     stored_bytes,
 };
+pub use simd::{Simd, simd};
 pub use space::{Bounds, Epsg, LonLat, Shape, XY};
 pub use table::{write_csv, write_table};
 pub use time::{CF_DAY_UNITS, Season, TEN_DAYS_A_YEAR, TimeAxis, from_cf_day, ten_days_of_year, to_cf_day};

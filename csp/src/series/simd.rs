@@ -1,5 +1,8 @@
 //! Runs a kernel with the widest vector instructions of the machine, chosen at run time.
 
+#[cfg(target_arch = "x86_64")]
+use minicube::Simd;
+
 /// Work to be compiled once per instruction set; `run` must be `#[inline(always)]` for that to happen.
 pub(super) trait Kernel {
     /// What the kernel gives back.
@@ -20,19 +23,12 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     fn avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run()
     }
-    let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let wide = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl");
-    if fma && wide {
-        // SAFETY: all features that `avx512` enables were detected just above.
-        unsafe { avx512(kernel) }
-    } else if fma {
-        // SAFETY: all features that `avx2` enables were detected just above.
-        unsafe { avx2(kernel) }
-    } else {
-        kernel.run()
+    match minicube::simd() {
+        // SAFETY: `simd` found all features that `avx512` enables.
+        Simd::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: `simd` found all features that `avx2` enables.
+        Simd::Avx2 => unsafe { avx2(kernel) },
+        Simd::Baseline => kernel.run(),
     }
 }
 

@@ -6,6 +6,8 @@ use std::arch::x86_64::{
     _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
+use minicube::{Simd, simd};
+
 use super::simd::{Kernel, LANES, Lanes, Register};
 
 impl Register for __m512 {
@@ -96,18 +98,11 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     fn avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Pair, 4, 1>()
     }
-    let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let wide = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl");
-    if fma && wide {
-        // SAFETY: all features that `avx512` enables were detected just above.
-        unsafe { avx512(kernel) }
-    } else if fma {
-        // SAFETY: all features that `avx2` enables were detected just above.
-        unsafe { avx2(kernel) }
-    } else {
-        kernel.run::<Lanes, 4, 1>()
+    match simd() {
+        // SAFETY: `simd` found all features that `avx512` enables.
+        Simd::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: `simd` found all features that `avx2` enables.
+        Simd::Avx2 => unsafe { avx2(kernel) },
+        Simd::Baseline => kernel.run::<Lanes, 4, 1>(),
     }
 }
