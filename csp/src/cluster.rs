@@ -1,5 +1,5 @@
 //! The clusters of each weather series. What came of each number of clusters is kept on disk, so that a run that was ended
-//! goes on there, and several machines with one folder cluster once.
+//! goes on there, and a machine that comes later to a shared folder finds them.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,11 @@ use crate::input::Weather;
 use crate::plan::Plan;
 use crate::series::{Metric, SeriesError};
 
+/// Clusters of each channel of the weather, in its order, and the distance that each was clustered by, gamma resolved.
+/// `cache` is where what came of each K stands.
+///
+/// # Errors
+/// [`Error::Series`] if a channel cannot be clustered, [`Error::Output`] or [`Error::Files`] if the disk takes nothing.
 pub(crate) fn cluster(
     plan: &Plan,
     weather: &Weather,
