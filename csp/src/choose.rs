@@ -1,5 +1,7 @@
 //! Clusters each weather series and chooses the number of clusters by the goodness score.
 
+use std::ops::RangeInclusive;
+
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -77,7 +79,16 @@ pub fn choose_clusters(
     sweep: &Sweep,
     seed: u64,
 ) -> Result<Clusters, SeriesError> {
-    choose_with(signals, metric, sweep, seed, |_, fit| fit())?.ok_or(SeriesError::Empty)
+    let ks = tried_ks(signals.len_of(Axis(0)), sweep);
+    let tried = ks.map(|k| try_clusters(signals, metric, sweep, seed, k)).collect::<Result<Vec<_>, _>>()?;
+    choose(tried, signals.dim(), sweep).ok_or(SeriesError::Empty)
+}
+
+/// The numbers of clusters that are tried with so many samples.
+pub(crate) fn tried_ks(samples: usize, sweep: &Sweep) -> RangeInclusive<usize> {
+    let [least, wanted] = sweep.k_range;
+    let most = wanted.min((samples / 4).max(least)).min(samples);
+    least.min(most)..=most
 }
 
 /// What came of one K.
@@ -97,20 +108,13 @@ struct Fit {
     centroids: Vec<f64>,
 }
 
-/// [`choose_clusters`], with a hook around each K's own work, which remembers what came of it. `None` without series.
-///
-/// # Errors
-/// Those of the hook.
-pub(crate) fn choose_with<E>(
-    signals: ArrayView2<'_, f64>,
-    metric: Metric,
+/// The best of what came of each K of [`tried_ks`], in their order, for `[sample, time]` series. `None` without series.
+pub(crate) fn choose(
+    tried: impl IntoIterator<Item = Tried>,
+    (samples, steps): (usize, usize),
     sweep: &Sweep,
-    seed: u64,
-    remember: impl Fn(usize, &dyn Fn() -> Result<Tried, SeriesError>) -> Result<Tried, E>,
-) -> Result<Option<Clusters>, E> {
-    let (samples, steps) = signals.dim();
-    let [least, wanted] = sweep.k_range;
-    let most = wanted.min((samples / 4).max(least)).min(samples);
+) -> Option<Clusters> {
+    let (most, wanted) = (*tried_ks(samples, sweep).end(), sweep.k_range[1]);
     let mut notes = Vec::new();
     if most < wanted {
         notes.push(format!(
@@ -119,10 +123,7 @@ pub(crate) fn choose_with<E>(
     }
     let mut trials: Vec<Trial> = Vec::new();
     let mut best: Option<(f64, Fit)> = None;
-    for k in least.min(most)..=most {
-        let is_first = trials.is_empty();
-        let Tried { distinct, fit } =
-            remember(k, &|| try_clusters(signals, metric, sweep, seed, k, is_first))?;
+    for Tried { distinct, fit } in tried {
         if let Some(distinct) = distinct {
             notes.push(format!("only {distinct} different series: no more clusters than that are possible"));
         }
@@ -136,22 +137,24 @@ pub(crate) fn choose_with<E>(
             break;
         }
     }
-    Ok(best.and_then(|(_, Fit { trial, labels, centroids })| {
-        let choices = GoodnessReading::ALL.map(|reading| best_k(&trials, reading, sweep.intra)).to_vec();
-        let centroids = Array2::from_shape_vec((trial.k, steps), centroids).ok()?;
-        Some(Clusters { labels, centroids, trials, choices, notes })
-    }))
+    let (_, Fit { trial, labels, centroids }) = best?;
+    let choices = GoodnessReading::ALL.map(|reading| best_k(&trials, reading, sweep.intra)).to_vec();
+    let centroids = Array2::from_shape_vec((trial.k, steps), centroids).ok()?;
+    Some(Clusters { labels, centroids, trials, choices, notes })
 }
 
-/// K clusters; as many as there are different series where these are fewer, and none such tried before.
-fn try_clusters(
+/// K clusters. Where there are fewer different series, none, or for the least K as many as there are.
+///
+/// # Errors
+/// Empty or non-finite series.
+pub(crate) fn try_clusters(
     signals: ArrayView2<'_, f64>,
     metric: Metric,
     sweep: &Sweep,
     seed: u64,
     k: usize,
-    is_first: bool,
 ) -> Result<Tried, SeriesError> {
+    let is_least = k == *tried_ks(signals.len_of(Axis(0)), sweep).start();
     let x = signals.insert_axis(Axis(2));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(k as u64);
@@ -162,7 +165,7 @@ fn try_clusters(
         ..KMeans::new(k, metric)
     };
     let (distinct, found) = match options.fit(x, &mut rng) {
-        Err(SeriesError::TooFewSeries { distinct, .. }) if !is_first => {
+        Err(SeriesError::TooFewSeries { distinct, .. }) if !is_least => {
             return Ok(Tried { distinct: Some(distinct), fit: None });
         }
         Err(SeriesError::TooFewSeries { distinct, .. }) => {

@@ -77,7 +77,7 @@ pub struct Curve {
     pub family: Family,
     /// Its parameters a, b, c, d in the order of the family's formula; of polynomials the highest power first.
     pub coefficients: Vec<f64>,
-    /// Share of the variance explained; 1 where the points are constant and met exactly.
+    /// Share of the variance explained; 1 where the points are constant, but for the rounding of 32-bit forecasts (1e-14).
     pub r2: f64,
     /// R² adjusted for the number of parameters; NaN where there are no points to spare.
     pub adjusted_r2: f64,

@@ -11,6 +11,9 @@ use crate::levenberg::{Row, least_squares};
 /// Starts that are refined, the best ones.
 const REFINED: usize = 4;
 
+/// Mean square, of an index from 32-bit forecasts, below which there is nothing but rounding.
+const RESOLUTION: f64 = 1e-14;
+
 /// The least-squares curve of this family; `None` with fewer different x than parameters, or (for families that are
 /// not polynomials) not more.
 pub fn fit(family: Family, x: &[f64], y: &[f64]) -> Option<Curve> {
@@ -65,9 +68,9 @@ fn judged(family: Family, coefficients: Vec<f64>, x: &[f64], y: &[f64]) -> Curve
     let mean = y.iter().sum::<f64>() / n;
     let rest: f64 = x.iter().zip(y).map(|(x, y)| (y - evaluate(family, &coefficients, *x)).powi(2)).sum();
     let spread: f64 = y.iter().map(|y| (y - mean).powi(2)).sum();
-    let r2 = if spread > 0.0 { 1.0 - rest / spread } else { 1.0 };
+    let r2 = if spread / n > RESOLUTION { 1.0 - rest / spread } else { 1.0 };
     let adjusted_r2 = if n > size { 1.0 - (1.0 - r2) * (n - 1.0) / (n - size) } else { f64::NAN };
-    let aic = n * (rest / n).max(1e-14).ln() + 2.0 * (size + 1.0);
+    let aic = n * (rest / n).max(RESOLUTION).ln() + 2.0 * (size + 1.0);
     Curve { family, coefficients, r2, adjusted_r2, aic }
 }
 
@@ -298,6 +301,18 @@ mod tests {
         // RSS 1.5 of 6: R² = .75; adjusted 1 − .25 · 2 / 1 = .5; AIC = 3 ln .5 + 6.
         assert!((line.r2 - 0.75).abs() < 1e-14 && (line.adjusted_r2 - 0.5).abs() < 1e-14);
         assert!((line.aic - (3.0 * 0.5_f64.ln() + 6.0)).abs() < 1e-12);
+    }
+
+    /// A forecast that does not move is the same in all but the last bits of its 32: no curve explains those.
+    #[test]
+    fn rounding_is_not_explained() {
+        let x: Vec<f64> = (0..7).map(f64::from).collect();
+        let y: Vec<f64> = [1, 0, 0, 2, 0, 1, 1].map(|k| 0.4 + 3e-8 * f64::from(k)).to_vec();
+        let all = fit_all(&x, &y);
+        let chosen = best(&all, CurveChoice::AdjustedR2).unwrap();
+        assert_eq!((chosen.family, chosen.r2), (Family::Linear, 1.0));
+        let moved: Vec<f64> = y.iter().map(|y| 0.4 + 1e3 * (y - 0.4)).collect();
+        assert!(fit_all(&x, &moved).iter().all(|curve| curve.r2 < 0.999));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use clap::ValueEnum;
 use minicube::{Bounds, LonLat, Tile, XY};
 use rayon::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::noise::{Nodes, fractal, ridged};
 use crate::region::Terrain;
 use crate::response::{COVERS, Cover};
 use crate::utm::Utm;
-use crate::weather::YEARS;
+use crate::weather::DELAYS;
 use crate::{Error, Region};
 
 /// Distance from the tile's west and north edge to the active window, metres.
@@ -48,14 +49,16 @@ pub(crate) struct Land {
 }
 
 /// How vegetation is arranged in space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Landscape {
     /// Land cover and growth vary smoothly, with terrain: a pixel's surroundings tell of it.
     #[default]
     Natural,
-    /// Each 30 m pixel has land cover and growth of a place drawn at random, and its vegetation lives in a year drawn at random:
-    /// its surroundings tell nothing of the one and hardly of the other. All values are as frequent as in the natural
-    /// landscape; terrain, climate and weather are the same.
+    /// As the natural one, but vegetation lives off ground water, which reaches valleys later than ridges: it answers to the
+    /// weather of up to 60 days before, and the shape of the terrain around a pixel tells of how many.
+    GroundWater,
+    /// As with ground water, but each 30 m pixel has land cover, growth and delay of a place drawn at random: its
+    /// surroundings tell nothing of it. All values are as frequent; terrain, climate and weather are the same.
     Scattered,
 }
 
@@ -66,8 +69,8 @@ pub(crate) struct Place {
     pub(crate) floor: f64,
     pub(crate) gain: f64,
     pub(crate) brightness: f64,
-    /// How many years later its vegetation lives.
-    pub(crate) years: u8,
+    /// How late its vegetation answers to weather, in steps of [`crate::weather::DELAY_DAYS`].
+    pub(crate) delay: u8,
 }
 
 /// [`Place`] of every 10 m pixel of the active window, row by row, multiplied out for rendering.
@@ -80,8 +83,8 @@ pub(crate) struct Pixels {
     pub(crate) fixed: Vec<f32>,
     /// `brightness × gain`
     pub(crate) growing: Vec<f32>,
-    /// `years`
-    pub(crate) years: Vec<u8>,
+    /// `delay`
+    pub(crate) delay: Vec<u8>,
 }
 
 impl Land {
@@ -204,12 +207,11 @@ impl Land {
 
     /// The constants of vegetation at a point.
     pub(crate) fn place(&self, at: XY) -> Place {
-        let years = self.years_of(at);
         let at = self.source_of(at);
         let spot = self.spot(at);
         let Cover { code, base, amplitude, brightness } = self.cover_at(&spot);
         if code == 80 {
-            return Place { code, floor: base, gain: 0.0, brightness, years };
+            return Place { code, floor: base, gain: 0.0, brightness, delay: 0 };
         }
         let valley = spot.of(&self.valley);
         let texture = 0.08 * (spot.of(&self.greenness) - 0.5);
@@ -219,7 +221,7 @@ impl Land {
             floor: base + 0.08 * valley + texture + field,
             gain: amplitude * (0.85 + 0.30 * valley),
             brightness: brightness * (1.0 + 0.16 * (spot.of(&self.brightness) - 0.5)),
-            years,
+            delay: self.delay_of(valley),
         }
     }
 
@@ -244,14 +246,14 @@ impl Land {
                 sum: map(|place| place.brightness),
                 fixed: map(|place| place.brightness * place.floor),
                 growing: map(|place| place.brightness * place.gain),
-                years: rows.iter().flatten().map(|place| place.years).collect(),
+                delay: rows.iter().flatten().map(|place| place.delay).collect(),
             }
         })
     }
 
     /// The place whose vegetation grows at a point.
     fn source_of(&self, at: XY) -> XY {
-        if self.landscape == Landscape::Natural {
+        if self.landscape != Landscape::Scattered {
             return at;
         }
         let draw = |axis: &str| self.block_draw(axis, at);
@@ -259,11 +261,11 @@ impl Land {
         XY { x: window.x_min + WINDOW_SIZE_M * draw("east"), y: window.y_min + WINDOW_SIZE_M * draw("north") }
     }
 
-    /// How many years later the vegetation of a point lives.
-    fn years_of(&self, at: XY) -> u8 {
+    /// How late vegetation answers to weather, from ridge (0) to valley (1).
+    fn delay_of(&self, valley: f64) -> u8 {
         match self.landscape {
             Landscape::Natural => 0,
-            Landscape::Scattered => (self.block_draw("year", at) * YEARS as f64) as u8,
+            Landscape::GroundWater | Landscape::Scattered => (valley * (DELAYS - 1) as f64).round() as u8,
         }
     }
 

@@ -44,9 +44,10 @@ enum Command {
         /// Full tiles: the active window's pixels are repeated over the whole tile.
         #[arg(long)]
         fill: bool,
-        /// Vegetation without spatial structure: each 30 m pixel is like a place drawn at random.
-        #[arg(long)]
-        scattered: bool,
+        /// How vegetation is arranged: natural; ground-water, where valleys answer later to weather; scattered, where
+        /// moreover each 30 m pixel is like a place drawn at random.
+        #[arg(long, value_enum, default_value_t)]
+        landscape: Landscape,
     },
     /// Compare a Level-2 folder that was made of this Earth with what is true of it: the observed reflectances, and kNDVI
     /// by the length of the gap. Ends with 1 where the mean error of a band is more than Level 1's last digit.
@@ -59,9 +60,9 @@ enum Command {
         /// The asset that became `nir`.
         #[arg(long, default_value = "nir08")]
         nir: String,
-        /// Whether it was served with --scattered.
-        #[arg(long)]
-        scattered: bool,
+        /// The --landscape that it was served with.
+        #[arg(long, value_enum, default_value_t)]
+        landscape: Landscape,
     },
 }
 
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Serve { port, seed, faults, latency_ms, cache, memory_mb, fill, scattered } => {
+        Command::Serve { port, seed, faults, latency_ms, cache, memory_mb, fill, landscape } => {
             let options = ServeOptions {
                 port,
                 faults: faults.parse::<FaultSpec>()?,
@@ -91,27 +92,23 @@ fn run(command: Command) -> Result<ExitCode, Error> {
                 memory_bytes: memory_mb << 20,
                 fill,
             };
-            let server = serve(World::with_landscape(seed, landscape(scattered))?, options)?;
+            let server = serve(World::with_landscape(seed, landscape)?, options)?;
             say(&format!("{}\n", server.base_url()))?;
             server.wait();
             Ok(ExitCode::SUCCESS)
         }
-        Command::Compare { level2, seed, nir, scattered } => {
+        Command::Compare { level2, seed, nir, landscape } => {
             let asset = Asset::from_key(&nir).ok_or_else(|| Error::Inconsistent {
                 name: "--nir".into(),
                 reason: format!("expected an asset such as nir08 or nir, found {nir}"),
             })?;
-            let world = World::with_landscape(seed, landscape(scattered))?;
+            let world = World::with_landscape(seed, landscape)?;
             let found = world.compare_level2(&level2, asset)?;
             say(&table(&found))?;
             let exact = found.observed.iter().all(|(_, band)| band.mean().abs() <= QUANTUM);
             Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
-}
-
-fn landscape(scattered: bool) -> Landscape {
-    if scattered { Landscape::Scattered } else { Landscape::Natural }
 }
 
 fn table(found: &Comparison) -> String {

@@ -9,7 +9,7 @@ use crate::hash::{gauss, mix, text};
 use crate::land::{Pixels, WINDOW_PX};
 use crate::scene::{SUPERSEDED_BIAS, Scene};
 use crate::sky::{SKY_PX, Sky};
-use crate::weather::YEARS;
+use crate::weather::DELAYS;
 use crate::world::World;
 
 /// Stored numbers are multiples of this, so that blocks compress about as well as real ones.
@@ -52,7 +52,7 @@ pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band
     stored
 }
 
-type Drives = [f32; YEARS];
+type Drives = [f32; DELAYS];
 
 fn clear_row_10m(
     pixels: &Pixels,
@@ -65,8 +65,8 @@ fn clear_row_10m(
     let (sum, fixed, growing) =
         (&pixels.sum[span.clone()], &pixels.fixed[span.clone()], &pixels.growing[span.clone()]);
     let of_land = sum.iter().zip(fixed).zip(growing);
-    for ((out, ((s, f), g)), years) in out.iter_mut().zip(of_land).zip(&pixels.years[span]) {
-        *out = value(*s, f + g * drives[usize::from(*years)]);
+    for ((out, ((s, f), g)), delay) in out.iter_mut().zip(of_land).zip(&pixels.delay[span]) {
+        *out = value(*s, f + g * drives[usize::from(*delay)]);
     }
 }
 
@@ -82,7 +82,7 @@ fn clear_row_20m(
         let mean = |field: &dyn Fn(usize) -> f32| {
             0.25 * (field(first) + field(first + 1) + field(first + WINDOW_PX) + field(first + WINDOW_PX + 1))
         };
-        let growth = |i: usize| pixels.growing[i] * drives[usize::from(pixels.years[i])];
+        let growth = |i: usize| pixels.growing[i] * drives[usize::from(pixels.delay[i])];
         let ndvi = mean(&|i| pixels.fixed[i]) + mean(&growth);
         *out = value(mean(&|i| pixels.sum[i]), ndvi);
     }

@@ -50,7 +50,7 @@ pub(crate) fn sky(scene: &Scene, land: &Land, weather: &Series, textures: &Cloud
         .into_par_iter()
         .map(|index| {
             let pixel = 2 * (index / SKY_PX) * WINDOW_PX + 2 * (index % SKY_PX);
-            let drive = drives[usize::from(pixels.years[pixel])];
+            let drive = drives[usize::from(pixels.delay[pixel])];
             let greenness = f64::from(pixels.fixed[pixel]) + f64::from(pixels.growing[pixel]) * drive;
             match (opacity[index], pixels.code[pixel]) {
                 (171.., _) => 9,

@@ -42,9 +42,10 @@ pub(crate) struct Series {
     days: Vec<Weather>,
 }
 
-/// The years with scenes, in one of which each pixel of a scattered landscape lives.
-pub(crate) const YEARS: usize = 7;
-const FIRST_YEAR: i32 = 2016;
+/// Days by which the vegetation of neighbouring heights may differ in its answer to weather.
+pub(crate) const DELAY_DAYS: usize = 5;
+/// Delays that vegetation may have, from 0 on, [`DELAY_DAYS`] apart: ground water reaches valleys 60 days later than ridges.
+pub(crate) const DELAYS: usize = 13;
 
 /// First day with weather: a year before the first scene, so that lags are filled.
 pub(crate) fn first_day() -> NaiveDate {
@@ -64,24 +65,22 @@ impl Series {
         Self { days }
     }
 
-    /// Vegetation drive of a day in each year in which vegetation may live, this one first and then those after it, round
-    /// from the last to the first; `None` outside the years of this Earth.
-    pub(crate) fn drives(&self, date: NaiveDate) -> Option<[f64; YEARS]> {
-        let own = self.on(date)?.drive;
-        let mut drives = [own; YEARS];
-        for (later, drive) in drives.iter_mut().enumerate().skip(1) {
-            let from_first = date.year() - FIRST_YEAR + later as i32;
-            let year = FIRST_YEAR + from_first.rem_euclid(YEARS as i32);
-            // 29 February is the day before it in other years.
-            let day = date.with_year(year).or_else(|| date.pred_opt()?.with_year(year));
-            *drive = day.and_then(|day| self.on(day)).map_or(own, |day| day.drive);
-        }
-        Some(drives)
+    /// Vegetation drive of a day by delay, the day's own first; `None` outside the years of this Earth. Before the first day
+    /// every day was like it.
+    pub(crate) fn drives(&self, date: NaiveDate) -> Option<[f64; DELAYS]> {
+        let today = self.index(date)?;
+        let drive = |delay: usize| self.days[today.saturating_sub(DELAY_DAYS * delay)].drive;
+        Some(std::array::from_fn(drive))
     }
 
     /// Weather of a day, `None` outside the years of this Earth.
     pub(crate) fn on(&self, date: NaiveDate) -> Option<&Weather> {
-        usize::try_from((date - first_day()).num_days()).ok().and_then(|index| self.days.get(index))
+        self.index(date).map(|index| &self.days[index])
+    }
+
+    fn index(&self, date: NaiveDate) -> Option<usize> {
+        let index = usize::try_from((date - first_day()).num_days()).ok()?;
+        (index < self.days.len()).then_some(index)
     }
 }
 
@@ -241,21 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn other_years_follow_round_the_last() {
+    fn drives_are_those_of_the_days_before() {
         let series = Series::new(42, Region::Africa);
         let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
         let drive = |date| series.on(date).unwrap().drive;
-        let found = series.drives(day(2020, 2, 29)).unwrap();
-        let expected = [
-            drive(day(2020, 2, 29)),
-            drive(day(2021, 2, 28)),
-            drive(day(2022, 2, 28)),
-            drive(day(2016, 2, 29)),
-            drive(day(2017, 2, 28)),
-            drive(day(2018, 2, 28)),
-            drive(day(2019, 2, 28)),
-        ];
-        assert_eq!(found, expected);
+        let found = series.drives(day(2020, 3, 1)).unwrap();
+        assert_eq!(
+            found.map(f64::to_bits)[..2],
+            [day(2020, 3, 1), day(2020, 2, 25)].map(drive).map(f64::to_bits)
+        );
+        // 60 days before 1 March of a leap year.
+        assert_eq!(found[DELAYS - 1].to_bits(), drive(day(2020, 1, 1)).to_bits());
+        assert_eq!(series.drives(first_day()).unwrap()[DELAYS - 1], drive(first_day()));
         assert!(series.drives(day(2023, 1, 1)).is_none());
     }
 

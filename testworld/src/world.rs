@@ -66,7 +66,8 @@ impl World {
     pub(crate) fn folder_name(&self, version: u32) -> String {
         let landscape = match self.landscape() {
             Landscape::Natural => "",
-            Landscape::Scattered => "-scattered-years",
+            Landscape::GroundWater => "-ground-water",
+            Landscape::Scattered => "-scattered-water",
         };
         format!("testworld-{version}-{}{landscape}", self.seed)
     }
@@ -139,7 +140,7 @@ impl World {
         match self.series(region).drives(date) {
             Some(drives) if self.active_window(region).contains(at) => {
                 let place = self.land(region).place(at);
-                place.floor + place.gain * drives[usize::from(place.years)]
+                place.floor + place.gain * drives[usize::from(place.delay)]
             }
             _ => f64::NAN,
         }
@@ -166,7 +167,7 @@ impl World {
         }
         let at = |x: f64, y: f64| {
             let place = self.land(region).place(XY { x, y });
-            let ndvi = place.floor + place.gain * drives[usize::from(place.years)];
+            let ndvi = place.floor + place.gain * drives[usize::from(place.delay)];
             band.reflectance(place.brightness, place.brightness * ndvi)
         };
         let resolution = asset.resolution_m();
@@ -212,7 +213,7 @@ mod tests {
             let x = tile.origin.x + 30.0 * (first + k as f64) + 10.0;
             world.ndvi_gain(Region::Africa, x + shift, tile.origin.y - 30.0 * row - 10.0)
         };
-        assert!((0..count).all(|k| world.landscape() == Landscape::Natural || at(k, 0.0) == at(k, 15.0)));
+        assert!((0..count).all(|k| world.landscape() != Landscape::Scattered || at(k, 0.0) == at(k, 15.0)));
         (0..count).map(|k| at(k, 0.0)).collect()
     }
 
@@ -237,5 +238,42 @@ mod tests {
         assert!(likeness(&scattered).abs() < 0.12, "{}", likeness(&scattered));
         // One row of the natural landscape is not the whole window.
         assert!((mean(&natural) - mean(&scattered)).abs() < 0.08);
+    }
+
+    /// By how many days the vegetation of a pixel is behind that of the natural landscape, which is unlike on all days.
+    fn delay(world: &World, natural: &World, x: f64, y: f64) -> Option<f64> {
+        let days = (0..6).map(|k| NaiveDate::from_ymd_opt(2020, 1 + 2 * k, 7).unwrap());
+        let (land, days) = (Region::Africa, days.collect::<Vec<_>>());
+        (0..=60).step_by(5).map(f64::from).find(|delay| {
+            let before = |day: &NaiveDate| *day - chrono::Days::new(*delay as u64);
+            days.iter()
+                .all(|day| world.truth_ndvi(land, x, y, *day) == natural.truth_ndvi(land, x, y, before(day)))
+        })
+    }
+
+    #[test]
+    fn with_ground_water_valleys_are_behind_ridges() {
+        let natural = World::new(42).unwrap();
+        let world = World::with_landscape(42, Landscape::GroundWater).unwrap();
+        let window = world.active_window(Region::Africa);
+        let (mut delays, mut heights) = (Vec::new(), Vec::new());
+        for k in 0..680 {
+            let (x, y) = (window.x_min + 30.0 * f64::from(k) + 15.0, window.center().y);
+            // Water has no vegetation that could be late.
+            if natural.ndvi_gain(Region::Africa, x, y) == 0.0 {
+                continue;
+            }
+            delays.push(delay(&world, &natural, x, y).unwrap());
+            let around = [-600.0, -300.0, 300.0, 600.0];
+            let around = around.iter().flat_map(|dx| around.iter().map(move |dy| (x + dx, y + dy)));
+            let mean = around.map(|(x, y)| world.elevation(Region::Africa, x, y)).sum::<f64>() / 16.0;
+            heights.push(world.elevation(Region::Africa, x, y) - mean);
+        }
+        assert!(likeness(&delays) > 0.95, "{}", likeness(&delays));
+        let over = |late: bool| -> Vec<f64> {
+            heights.iter().zip(&delays).filter(|(_, d)| (**d > 30.0) == late).map(|(h, _)| *h).collect()
+        };
+        assert!(mean(&over(true)) < 0.0 && mean(&over(false)) > 0.0);
+        assert!(delays.contains(&0.0) && delays.contains(&60.0));
     }
 }

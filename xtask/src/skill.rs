@@ -1,5 +1,5 @@
 //! `cargo xtask bench skill`: forecasters on the synthetic Earth against the baselines, and against each other where a
-//! pixel's surroundings tell of it (natural landscape) and where they do not (scattered).
+//! pixel's surroundings tell of it (natural landscape, and one with ground water) and where they do not (scattered).
 //!
 //! What it made stays in the target folder: a second run goes on where the first one was, and has nothing to do at last.
 
@@ -17,8 +17,9 @@ use crate::workspace::{build_binaries, root, target_dir};
 
 /// Port of its synthetic Earth.
 const PORT: u16 = 8947;
-/// Names of the landscapes and the flags of `testworld serve` that make them.
-const LANDSCAPES: [(&str, &[&str]); 2] = [(NATURAL, &[]), ("scattered", &["--scattered"])];
+/// Names of the landscapes, as `testworld serve` takes them, and of the project files for them.
+const LANDSCAPES: [(&str, &str); 3] =
+    [(NATURAL, "skill-natural"), ("ground-water", "skill-surroundings"), ("scattered", "skill-surroundings")];
 const NATURAL: &str = "natural";
 const BASELINES: [&str; 2] = ["persistence", "climatology"];
 
@@ -45,11 +46,12 @@ struct Errors {
 pub(crate) fn skill() -> Result<Vec<Line>> {
     let bins = build_binaries()?;
     let mut lines = Vec::new();
-    for (landscape, flags) in LANDSCAPES {
+    for (landscape, file) in LANDSCAPES {
         let out = target_dir()?.join("bench-skill").join(landscape);
         fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-        let regions = [region("skill", &template(landscape, &out)?, PORT, &out)?];
-        run_regions(&regions, &bins, PORT, &out, flags)?;
+        let template = root().join("tests/bench").join(file).with_extension("toml");
+        let regions = [region("skill", &template, PORT, &out)?];
+        run_regions(&regions, &bins, PORT, &out, &["--landscape", landscape])?;
         let folder = &regions[0].folder;
         let found = found(&folder.join("models"))?;
         for model in found.iter().filter(|one| !BASELINES.contains(&one.forecaster.as_str())) {
@@ -78,19 +80,6 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
         }
     }
     Ok(lines)
-}
-
-/// The project file of a landscape.
-fn template(landscape: &str, out: &Path) -> Result<PathBuf> {
-    let names: &[&str] = if landscape == NATURAL { &["skill", "skill-natural"] } else { &["skill"] };
-    let parts = names.iter().map(|name| {
-        let part = root().join("tests/bench").join(name).with_extension("toml");
-        fs::read_to_string(&part).with_context(|| part.display().to_string())
-    });
-    let path = out.join("skill.toml");
-    fs::write(&path, parts.collect::<Result<Vec<_>>>()?.join("\n"))
-        .with_context(|| path.display().to_string())?;
-    Ok(path)
 }
 
 /// The project of the natural landscape, once its stages are done.

@@ -348,8 +348,8 @@ fn clusters_are_found_again() {
     let cache = std::fs::read_dir(dir.path().join("explain/toy/responses.partial")).unwrap();
     let clusters = cache.map(|plan| plan.unwrap().path().join("clusters")).next().unwrap();
     let (kept, damaged) = (clusters.join("tp_mean_02.json"), clusters.join("tp_mean_03.json"));
-    // Rain with K from 2 to 4; the four other series are the same in all samples, of which one K is tried.
-    assert_eq!(std::fs::read_dir(&clusters).unwrap().count(), 7);
+    // Five series with K from 2 to 4.
+    assert_eq!(std::fs::read_dir(&clusters).unwrap().count(), 15);
     let whole = std::fs::read(&damaged).unwrap();
     std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
     let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
