@@ -5,19 +5,25 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::{project, raw_tree};
-use minicube::sha256_store;
+use minicube::{Cube, sha256_store};
 use minicube_s3::testing::Server;
 
-fn act(verb: &str, config: &Path, server: &Server) -> (Option<i32>, String) {
+fn command(verb: &str, config: &Path, server: &Server) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_x3-level1"));
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
         command.env_remove(key);
     }
     command.env("NO_PROXY", "127.0.0.1").envs(server.settings());
-    let output = command.arg(verb).arg("--config").arg(config).output().unwrap();
+    command.arg(verb).arg("--config").arg(config);
+    command
+}
+
+fn act(verb: &str, config: &Path, server: &Server) -> (Option<i32>, String) {
+    let output = command(verb, config, server).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -65,4 +71,60 @@ fn a_level_in_a_bucket_has_the_bytes_of_one_in_a_folder() {
     assert_eq!(act("run", &config, &server).0, Some(0));
     let grown = sha256_store(&server.folder("cubes").join("level1/35KMQ.zarr")).unwrap();
     assert_eq!(grown, sha256_store(&store).unwrap());
+}
+
+/// Ends a run once it has sent so many objects; whether it was still at work.
+fn kill_after(sent: usize, config: &Path, server: &Server) -> bool {
+    server.asked();
+    server.delay_puts(20);
+    let mut run = command("run", config, server);
+    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut puts = 0;
+    while puts < sent && child.try_wait().unwrap().is_none() {
+        puts += server.asked().iter().filter(|asked| asked.method == "PUT").count();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    server.delay_puts(0);
+    !child.wait().unwrap().success()
+}
+
+/// A store that is new in the bucket, and one that grows there by a layer.
+#[test]
+fn a_run_that_is_killed_while_it_sends_leaves_no_half_store_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    raw_tree(dir.path());
+    let server = Server::start(&["cubes"]).unwrap();
+    let config = project(dir.path(), "");
+    let small = fs::read_to_string(&config).unwrap();
+    let large = format!("{small}\n[level1]\nassets = [\"red\", \"nir08\", \"scl\"]\n");
+    let local = dir.path().join("data/level1");
+    let expected = [&small, &large].map(|text| {
+        fs::write(&config, text).unwrap();
+        assert_eq!(act("run", &config, &server).0, Some(0));
+        sha256_store(&local.join("35KMQ.zarr")).unwrap()
+    });
+    assert_ne!(expected[0], expected[1]);
+
+    let there = server.folder("cubes").join("level1/35KMQ.zarr");
+    let (mut killed, mut seen_half) = (0, 0);
+    for sent in [1, 4, 9] {
+        fs::remove_dir_all(&local).unwrap();
+        let _ = fs::remove_dir_all(server.folder("cubes").join("level1"));
+        for (text, expected) in [&small, &large].into_iter().zip(&expected) {
+            fs::write(&config, text.replace("years =", "level1 = \"s3://cubes/level1\"\nyears =")).unwrap();
+            killed += usize::from(kill_after(sent, &config, &server));
+            match Cube::open(&there, "level1") {
+                Ok(cube) => assert_eq!(cube.attrs()["sealed"], true, "a store that can be opened is whole"),
+                Err(_) => seen_half += 1,
+            }
+            let (code, said) = act("run", &config, &server);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(&sha256_store(&there).unwrap(), expected, "killed after {sent} objects");
+        }
+    }
+    assert!(
+        killed >= 5 && seen_half >= 3,
+        "{killed} of 6 runs were killed, {seen_half} stores were half there"
+    );
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::forecast_store::layer;
 use crate::forecaster::ModelFile;
 use crate::harness::checkpoint::Metric;
+use crate::plan::ModelPlan;
 use crate::score::quantiles::QuantileScore;
 use crate::score::summary::Score;
 
@@ -22,22 +23,23 @@ const CURVES: usize = 3;
 
 /// Builds the report of a model folder.
 pub(crate) fn report(
-    name: &str,
+    plan: &ModelPlan,
     folder: &Path,
     metrics: &[Metric],
     scores: &[Score],
 ) -> Result<Report, Error> {
     let file = ModelFile::read(folder)?;
-    let mut page = Report::new(&format!("Model {name}"))
+    let mut page = Report::new(&format!("Model {}", plan.name))
         .lead(&format!(
-            "{} context steps, {} forecast steps of {}; weather: {}. Validation loss {:.5} at step {} of {}, whose weights are kept.",
+            "{} context steps, {} forecast steps of {}; weather: {}. Validation loss {:.5} at step {} of {}, whose weights are kept. Computed by {}.",
             file.data.context_steps,
             file.data.target_steps,
             file.data.dynamic.join(", "),
             file.data.weather.join(", "),
             file.best_validation_loss,
             file.best_step,
-            file.steps
+            file.steps,
+            plan.compute.text()
         ))
         .section("Training");
     page = match metrics {

@@ -92,13 +92,13 @@ fn run_model(plan: &Plan, model: &ModelPlan, ctx: &Ctx) -> Result<Finish, Failur
     for file in ["model.json", "weights.safetensors", "metrics.jsonl", "scores.json", "forecast.zarr"] {
         run.output(&folder.join(file));
     }
-    run.note("backend", backend::backend_name());
+    run.note("backend", model.compute.text());
     run.note("seconds training", (trained * 10.0).round() / 10.0);
     for score in &scores {
         run.note(&format!("{} on {}", score.forecaster, score.split), sentence(score));
     }
     run.outcome(Outcome::ok(&model.name, clock.elapsed().as_secs_f64(), 0));
-    let page = report(&model.name, &folder, &state.metrics, &scores)?;
+    let page = report(model, &folder, &state.metrics, &scores)?;
     run.finish(&folder, Some(page))
 }
 

@@ -3,7 +3,7 @@
 //! The default is `flex`, burn's pure-Rust CPU backend. The cargo features `cuda` and `wgpu` compile a GPU
 //! backend in, which is then preferred; nothing else in the crate changes.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, DeviceError, DeviceType, FloatDType};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ use crate::error::Error;
 /// Whether the CPU computes, and the kernels made for it can be used.
 pub(crate) const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
 
-/// How many devices train together, once that is said.
-static TOGETHER: OnceLock<usize> = OnceLock::new();
+/// How many devices train together.
+static TOGETHER: AtomicUsize = AtomicUsize::new(1);
 
 /// The device that computes: the GPU where one was compiled in, else the CPU.
 pub(crate) fn device() -> Device {
@@ -33,9 +33,9 @@ pub(crate) fn training_device() -> Device {
 
 /// The devices that share a batch; the only one where nothing else was [configured](configure).
 pub(crate) fn devices() -> Vec<Device> {
-    match TOGETHER.get() {
-        Some(&count) if count > 1 => all_devices().into_iter().take(count).collect(),
-        _ => vec![device()],
+    match TOGETHER.load(Ordering::Relaxed) {
+        1 => vec![device()],
+        count => all_devices().into_iter().take(count).collect(),
     }
 }
 
@@ -64,6 +64,18 @@ impl Compute {
     pub(crate) fn is_usual(&self) -> bool {
         *self == Compute::USUAL
     }
+
+    /// The backend, and what else is not usual: forecasts that are scored are made in the same numbers.
+    pub(crate) fn text(&self) -> String {
+        let mut text = backend_name().to_owned();
+        if self.precision == Precision::Bf16 {
+            text.push_str(", forward and backward passes and the scored forecasts in bf16");
+        }
+        if self.devices > 1 {
+            text.push_str(&format!(", {} devices", self.devices));
+        }
+        text
+    }
 }
 
 /// Numbers of the forward and the backward pass; weights, loss and optimiser are 32-bit always.
@@ -77,7 +89,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// Sets what this process computes with, once, before anything is computed.
+/// Sets what this process computes with, before anything is computed.
 ///
 /// # Errors
 /// [`Error::FewDevices`] if there are fewer devices, [`Error::NoPrecision`] if a device does not have such numbers or has
@@ -90,7 +102,7 @@ pub(crate) fn configure(compute: Compute) -> Result<(), Error> {
             return Err(Error::FewDevices { asked, found, backend: backend_name() });
         }
     }
-    TOGETHER.get_or_init(|| asked);
+    TOGETHER.store(asked, Ordering::Relaxed);
     let wanted = match precision {
         Precision::F32 => FloatDType::F32,
         Precision::Bf16 => FloatDType::BF16,

@@ -293,6 +293,18 @@ mod tests {
     use crate::harness::gradient::{self, Examples, Network};
     use crate::harness::{adam, testing};
 
+    const SMALL: RnnShape = RnnShape {
+        context_steps: 2,
+        statics: 1,
+        drivers: 3,
+        hidden: 5,
+        update: 4,
+        state_hidden: 6,
+        update_hidden: 4,
+        quirks: true,
+        context_weather: false,
+    };
+
     #[test]
     fn gru_matches_pytorch() {
         let golden = testing::golden("rnn_gru");
@@ -367,18 +379,7 @@ mod tests {
 
     #[test]
     fn blocks_of_pixels_add_up_on_any_threads_and_nan_goes_through() {
-        let shape = RnnShape {
-            context_steps: 2,
-            statics: 1,
-            drivers: 3,
-            hidden: 5,
-            update: 4,
-            state_hidden: 6,
-            update_hidden: 4,
-            quirks: true,
-            context_weather: false,
-        };
-        let net = PixelRnn::new(&shape, &backend::device());
+        let net = PixelRnn::new(&SMALL, &backend::device());
         let weights = net.start(3);
         let examples = |pixels: usize, from: usize| {
             let cut = |all: ArrayD<f32>| {
@@ -420,18 +421,7 @@ mod tests {
     fn negative_inputs_count_without_quirks_only() {
         let device = backend::device();
         for quirks in [true, false] {
-            let shape = RnnShape {
-                context_steps: 2,
-                statics: 1,
-                drivers: 1,
-                hidden: 4,
-                update: 3,
-                state_hidden: 4,
-                update_hidden: 3,
-                quirks,
-                context_weather: false,
-            };
-            let net = PixelRnn::new(&shape, &device);
+            let net = PixelRnn::new(&RnnShape { drivers: 1, quirks, ..SMALL }, &device);
             let net = net.loaded(&net.start(1), &device).unwrap();
             let filled = |shape: &[usize], value: f32| ArrayD::from_elem(ndarray::IxDyn(shape), value);
             let of = |driver: f32| {
@@ -444,20 +434,9 @@ mod tests {
 
     #[test]
     fn the_weather_of_the_context_goes_through_the_gru_first() {
-        let shape = RnnShape {
-            context_steps: 2,
-            statics: 1,
-            drivers: 3,
-            hidden: 5,
-            update: 4,
-            state_hidden: 6,
-            update_hidden: 4,
-            quirks: true,
-            context_weather: false,
-        };
         let device = backend::device();
         let of = |context_weather| {
-            let net = PixelRnn::new(&RnnShape { context_weather, ..shape.clone() }, &device);
+            let net = PixelRnn::new(&RnnShape { context_weather, ..SMALL }, &device);
             let net = net.loaded(&net.start(3), &device).unwrap();
             let inputs =
                 [testing::numbers(&[7, 2], 1), testing::numbers(&[7, 1], 2), testing::numbers(&[7, 6, 3], 3)];

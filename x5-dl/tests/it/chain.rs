@@ -9,31 +9,7 @@ use minicube::testing::{assert_conforms, kib_on_disk, on_full_disk};
 use ndarray::Axis;
 use x5_dl::{Crop, Dataset, Forecaster, Scores, Weights};
 
-use crate::project::{Project, hashes, kill_after, ok};
-
-const RNN: &str = r#"
-[[train.models]]
-name = "rnn"
-model = "rnn"
-weather = ["tp_mean", "t2m_mean"]
-hidden = [16]
-steps = 120
-pixels = 48
-learning_rate = 0.02
-"#;
-
-const CONVLSTM: &str = r#"
-[[train.models]]
-name = "convlstm"
-model = "convlstm"
-weather = ["tp_mean", "t2m_mean"]
-context_steps = 4
-target_steps = 5
-hidden = [8]
-steps = 30
-crop = 6
-learning_rate = 0.01
-"#;
+use crate::project::{CONVLSTM, Project, RNN, hashes, kill_after, ok};
 
 /// One small model of each kind that the other tests do not train.
 const OTHERS: &str = r#"

@@ -2,36 +2,21 @@
 
 use x5_dl::{Scores, Weights};
 
-use crate::project::{Project, ok};
+use crate::project::{CONVLSTM, Project, RNN, ok};
 
-/// One model of each operation that is ours on the CPU in 32-bit numbers, and burn's in others.
-const MODELS: &str = r#"
-[[train.models]]
-name = "rnn"
-model = "rnn"
-weather = ["tp_mean", "t2m_mean"]
-context_steps = 4
-target_steps = 5
-hidden = [8]
-steps = 12
-pixels = 24
-learning_rate = 0.02
-
-[[train.models]]
-name = "convlstm"
-model = "convlstm"
-weather = ["tp_mean", "t2m_mean"]
-context_steps = 4
-target_steps = 5
-hidden = [4]
-steps = 4
-crop = 6
-"#;
+/// With both operations that are ours on the CPU in 32-bit numbers, and burn's in others. Few steps: later the ways of two
+/// trainings part.
+fn tiny(head: &str) -> Project {
+    let lengths = "context_steps = 4\ntarget_steps = 5";
+    let models =
+        format!("{RNN}{CONVLSTM}").replace("steps = 120", "steps = 12").replace("steps = 30", "steps = 4");
+    Project::new((6, 12, 8), &format!("{head}\n{lengths}\n{models}"))
+}
 
 #[test]
 fn numbers_of_16_bits_learn_what_those_of_32_do() {
     let train = |head: &str| {
-        let project = Project::new((6, 12, 8), &format!("{head}\n{MODELS}"));
+        let project = tiny(head);
         ok(&project.run("run", "2"));
         let of = |model: &str| {
             let folder = project.model(model);
@@ -40,6 +25,8 @@ fn numbers_of_16_bits_learn_what_those_of_32_do() {
             (Weights::read(&folder.join("weights.safetensors")).unwrap(), error)
         };
         ok(&project.run("verify", "2"));
+        let page = std::fs::read_to_string(project.model("rnn").join("report.html")).unwrap();
+        assert_eq!(page.contains("scored forecasts in bf16"), !head.is_empty());
         ["rnn", "convlstm"].map(of)
     };
     let (whole, half) = (train(""), train("precision = \"bf16\""));
@@ -55,7 +42,7 @@ fn numbers_of_16_bits_learn_what_those_of_32_do() {
 
 #[test]
 fn devices_that_are_not_there_are_refused() {
-    let project = Project::new((4, 12, 8), &format!("devices = 3\n{MODELS}"));
+    let project = tiny("devices = 3");
     let (code, said) = project.act("run", &[]);
     assert_eq!(code, Some(2), "{said}");
     assert!(

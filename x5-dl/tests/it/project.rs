@@ -9,6 +9,32 @@ use minicube::{sha256_file, sha256_store};
 use tempfile::TempDir;
 use x5_dl::Scores;
 
+/// A network of pixels.
+pub(crate) const RNN: &str = r#"
+[[train.models]]
+name = "rnn"
+model = "rnn"
+weather = ["tp_mean", "t2m_mean"]
+hidden = [16]
+steps = 120
+pixels = 48
+learning_rate = 0.02
+"#;
+
+/// A network of frames.
+pub(crate) const CONVLSTM: &str = r#"
+[[train.models]]
+name = "convlstm"
+model = "convlstm"
+weather = ["tp_mean", "t2m_mean"]
+context_steps = 4
+target_steps = 5
+hidden = [8]
+steps = 30
+crop = 6
+learning_rate = 0.01
+"#;
+
 /// A project in a temporary folder.
 pub(crate) struct Project {
     pub(crate) dir: TempDir,
