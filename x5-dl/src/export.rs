@@ -74,6 +74,7 @@ mod tests {
             on(ModelKind::ContextRnn, Encoder::EfficientnetB0),
             on(ModelKind::ContextRnn, Encoder::PvtV2B0),
             on(ModelKind::ContextRnn, Encoder::Unet),
+            on(ModelKind::ContextRnn, Encoder::Pixel),
             of(ModelKind::Convlstm),
             of(ModelKind::ConvlstmAe),
             small(ModelKind::NfUnet),

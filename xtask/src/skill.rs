@@ -42,7 +42,7 @@ struct Errors {
     mae: f64,
 }
 
-/// Mean absolute error of kNDVI of each model beside each baseline and, for other RNNs, beside the published one.
+/// Mean absolute error of kNDVI of each model beside each baseline and, of an RNN, beside those that see or are told less.
 pub(crate) fn skill() -> Result<Vec<Line>> {
     let bins = build_binaries()?;
     let mut lines = Vec::new();
@@ -55,9 +55,13 @@ pub(crate) fn skill() -> Result<Vec<Line>> {
         let folder = &regions[0].folder;
         let found = found(&folder.join("models"))?;
         for model in found.iter().filter(|one| !BASELINES.contains(&one.forecaster.as_str())) {
-            let is_rival = model.forecaster.contains("rnn") && model.forecaster != "rnn";
-            let rivals = BASELINES.iter().chain(is_rival.then_some(&"rnn"));
-            for rival in rivals {
+            let there = |rival: &&&str| found.iter().any(|one| one.forecaster == **rival);
+            let rivals: &[&str] = match model.forecaster.as_str() {
+                "context_rnn" => &["rnn", "blind_rnn"],
+                "rnn_told" | "blind_rnn" => &["rnn"],
+                _ => &[],
+            };
+            for rival in BASELINES.iter().chain(rivals.iter().filter(there)) {
                 let named = found.iter().filter(|one| one.split == model.split && one.forecaster == *rival);
                 // A baseline of the model's own variables, before one of another model's.
                 let peer = named.max_by_key(|one| one.file == model.file).map(|one| one.mae);

@@ -167,6 +167,11 @@ impl Model for ContextRnn {
         let s = shape;
         let (inputs, maps) = (s.context_steps + s.statics, s.location + s.hidden);
         let percent = s.encoder.percent();
+        let unet = match s.encoder {
+            Encoder::Unet => Some((s.hidden / 2).max(1)),
+            Encoder::Pixel => Some(0),
+            _ => None,
+        };
         ContextRnn {
             pyramid: percent.map(|percent| Fpn::new(inputs, maps, percent, device)),
             transformers: (s.encoder == Encoder::PvtV2B0).then(|| Pyramid::new(inputs, maps, device)),
@@ -174,8 +179,7 @@ impl Model for ContextRnn {
                 first: Conv::new(inputs, s.location.max(8), 3, device),
                 second: Conv::new(s.location.max(8), maps, 3, device),
             }),
-            surroundings: (s.encoder == Encoder::Unet)
-                .then(|| Surroundings::new(inputs, (s.hidden / 2).max(1), maps, device)),
+            surroundings: unet.map(|width| Surroundings::new(inputs, width, maps, device)),
             update_mlp: Mlp::new(&[s.weather + s.location, s.update_hidden, s.update], s.quirks, device),
             rnn: Gru::new(s.update, s.hidden, device),
             head: Linear::new(s.hidden, 1, device),

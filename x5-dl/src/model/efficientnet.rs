@@ -37,6 +37,9 @@ pub enum Encoder {
     Convolutions,
     /// A small U-Net and each pixel's own values, for networks that begin from nothing; ContextRNN only.
     Unet,
+    /// Each pixel's own values alone, through the linear maps that stand behind the U-Net: what a network is worth without
+    /// surroundings; ContextRNN only.
+    Pixel,
     /// The smallest EfficientNet.
     EfficientnetB0,
     /// 1.2 times as wide, 1.4 times as deep.
@@ -51,7 +54,7 @@ impl Encoder {
     /// Width and depth of an EfficientNet in percent of the smallest.
     pub(crate) fn percent(self) -> Option<(usize, usize)> {
         match self {
-            Encoder::Convolutions | Encoder::Unet | Encoder::PvtV2B0 => None,
+            Encoder::Convolutions | Encoder::Unet | Encoder::Pixel | Encoder::PvtV2B0 => None,
             Encoder::EfficientnetB0 => Some((100, 100)),
             Encoder::EfficientnetB3 => Some((120, 140)),
             Encoder::EfficientnetB5 => Some((160, 220)),

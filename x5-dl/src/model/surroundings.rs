@@ -1,6 +1,7 @@
 //! Maps of an image for networks that begin from nothing: what each pixel is, beside what a small U-Net sees around it.
 //!
-//! The U-Net normalises what it sees, and so loses the level of an image's values; the pixel's own values keep it.
+//! The U-Net normalises what it sees, and so loses the level of an image's values; the pixel's own values keep it. Without
+//! the U-Net a network is what it is worth without surroundings.
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -13,21 +14,21 @@ use crate::model::unet::{Decoder, Encoder};
 const DEPTH: usize = 3;
 const KERNEL: usize = 3;
 
-/// A U-Net and two linear maps of each pixel.
+/// A U-Net, or none, and two linear maps of each pixel.
 #[derive(Module, Debug)]
 pub(crate) struct Surroundings {
-    enc: Encoder,
-    dec: Decoder,
+    enc: Option<Encoder>,
+    dec: Option<Decoder>,
     first: Conv,
     second: Conv,
 }
 
 impl Surroundings {
-    /// `width` channels at every scale of the U-Net.
+    /// `width` channels at every scale of the U-Net; 0 = no U-Net.
     pub(crate) fn new(inputs: usize, width: usize, maps: usize, device: &Device) -> Surroundings {
         Surroundings {
-            enc: Encoder::new(inputs, width, DEPTH, KERNEL, device),
-            dec: Decoder::new(width, width, DEPTH, KERNEL, device),
+            enc: (width > 0).then(|| Encoder::new(inputs, width, DEPTH, KERNEL, device)),
+            dec: (width > 0).then(|| Decoder::new(width, width, DEPTH, KERNEL, device)),
             first: Conv::new(inputs + width, 2 * maps, 1, device),
             second: Conv::new(2 * maps, maps, 1, device),
         }
@@ -36,9 +37,15 @@ impl Surroundings {
     /// `[batch, map, y, x]` of `[batch, input, y, x]`.
     pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let [_, _, rows, cols] = input.dims();
-        let scales = self.enc.forward(pad_to(input.clone(), 1 << DEPTH));
-        let around = cut_to(self.dec.forward(scales[DEPTH].clone(), &scales), rows, cols);
-        self.second.forward(relu(self.first.forward(Tensor::cat(vec![input, around], 1))))
+        let seen = match (&self.enc, &self.dec) {
+            (Some(enc), Some(dec)) => {
+                let scales = enc.forward(pad_to(input.clone(), 1 << DEPTH));
+                let around = cut_to(dec.forward(scales[DEPTH].clone(), &scales), rows, cols);
+                Tensor::cat(vec![input, around], 1)
+            }
+            _ => input,
+        };
+        self.second.forward(relu(self.first.forward(seen)))
     }
 }
 
@@ -50,8 +57,8 @@ mod tests {
     use crate::harness::{backend, testing, weights};
     use crate::model::init;
 
-    fn net() -> Surroundings {
-        let net = Surroundings::new(2, 6, 5, &backend::device());
+    fn net(width: usize) -> Surroundings {
+        let net = Surroundings::new(2, width, 5, &backend::device());
         let start = init::uniform(weights::collect(&net), 3, init::fan_in);
         weights::load(net, &start, &backend::device()).unwrap()
     }
@@ -62,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_far_corner_and_the_level_of_an_image_are_seen() {
-        let (net, image) = (net(), testing::numbers(&[1, 2, 10, 11], 4));
+        let (net, image) = (net(6), testing::numbers(&[1, 2, 10, 11], 4));
         let before = maps(&net, &image);
         assert_eq!(before.shape(), [1, 5, 10, 11], "of any size");
         let corner = |maps: &ArrayD<f32>| (0..5).map(|k| maps[[0, k, 9, 10]]).collect::<Vec<f32>>();
@@ -74,5 +81,17 @@ mod tests {
         let (low, high) = (even(0.2), even(0.8));
         let differ = low.iter().zip(&high).filter(|(a, b)| (*a - *b).abs() > 1e-3).count();
         assert!(differ > 64, "{differ}");
+    }
+
+    #[test]
+    fn without_the_unet_a_pixel_is_all_that_its_maps_know() {
+        let (net, image) = (net(0), testing::numbers(&[1, 2, 10, 11], 4));
+        let before = maps(&net, &image);
+        let mut other = image.clone();
+        other[[0, 1, 4, 5]] += 3.0;
+        let after = maps(&net, &other);
+        for ((place, before), after) in before.indexed_iter().zip(&after) {
+            assert_eq!(before != after, (place[2], place[3]) == (4, 5), "{place:?}");
+        }
     }
 }
