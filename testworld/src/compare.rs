@@ -7,7 +7,7 @@ use ndarray::{Array4, Axis};
 use rayon::prelude::*;
 
 use crate::land::{Pixels, WINDOW_PX};
-use crate::weather::DELAYS;
+use crate::weather::DRIVES;
 use crate::{Asset, Error, Region, World};
 
 /// Bounds of the classes of gaps, in steps: 0 is an observed step, the last class has no end.
@@ -114,7 +114,7 @@ impl World {
         let (xc, yc) = (row("xc")?, row("yc")?);
         let ends = cube.read_region::<i32>("date", &[sample, 0], &[1, steps])?;
         let length = cube.attr_f64("step_days")? as i32;
-        let drives: Vec<[f64; DELAYS]> =
+        let drives: Vec<[f64; DRIVES]> =
             ends.iter().map(|&end| self.mean_drives(region, end - length + 1..=end)).collect();
         let read = |name: &str| -> Result<Array4<f32>, Error> {
             let values = cube.read_region::<f32>(name, &[sample, 0, 0, 0], &shape)?;
@@ -184,11 +184,11 @@ impl World {
         Ok(())
     }
 
-    fn mean_drives(&self, region: Region, days: std::ops::RangeInclusive<i32>) -> [f64; DELAYS] {
+    fn mean_drives(&self, region: Region, days: std::ops::RangeInclusive<i32>) -> [f64; DRIVES] {
         let count = days.clone().count() as f64;
-        let mut means = [0.0; DELAYS];
+        let mut means = [0.0; DRIVES];
         for day in days {
-            let drives = self.series(region).drives(from_cf_day(day)).unwrap_or([f64::NAN; DELAYS]);
+            let drives = self.drives(region, from_cf_day(day)).unwrap_or([f64::NAN; DRIVES]);
             means.iter_mut().zip(drives).for_each(|(mean, drive)| *mean += drive / count);
         }
         means
@@ -199,8 +199,8 @@ impl World {
 struct Ground {
     sum: f64,
     fixed: f64,
-    /// By the delay of their vegetation.
-    growing: [f64; DELAYS],
+    /// By the drive of their vegetation.
+    growing: [f64; DRIVES],
 }
 
 impl Ground {
@@ -221,15 +221,15 @@ impl Ground {
         let number = |field: &[f32], at: usize| field.get(at).map_or(f64::NAN, |&v| f64::from(v));
         let mean =
             |field: &[f32]| places.iter().map(|&at| number(field, at)).sum::<f64>() / places.len() as f64;
-        let mut growing = [0.0; DELAYS];
+        let mut growing = [0.0; DRIVES];
         for &at in &places {
-            let delay = land.delay.get(at).map_or(0, |&delay| usize::from(delay));
-            growing[delay] += number(&land.growing, at) / places.len() as f64;
+            let drive = land.drive.get(at).map_or(0, |&drive| usize::from(drive));
+            growing[drive] += number(&land.growing, at) / places.len() as f64;
         }
         Self { sum: mean(&land.sum), fixed: mean(&land.fixed), growing }
     }
 
-    fn reflectance(&self, asset: Asset, drives: &[f64; DELAYS]) -> f64 {
+    fn reflectance(&self, asset: Asset, drives: &[f64; DRIVES]) -> f64 {
         let grown: f64 = self.growing.iter().zip(drives).map(|(growing, drive)| growing * drive).sum();
         asset.band().map_or(f64::NAN, |band| band.reflectance(self.sum, self.fixed + grown))
     }
@@ -284,7 +284,7 @@ mod tests {
                 y: window.y_max - 30.0 * f64::from(row) - 15.0,
             };
             let date = chrono::NaiveDate::from_ymd_opt(2021, 3, 14).unwrap();
-            let drives = world.series(Region::Africa).drives(date).unwrap();
+            let drives = world.drives(Region::Africa, date).unwrap();
             for asset in [Asset::Red, Asset::Nir08] {
                 let offsets = [-10.0, 0.0, 10.0];
                 let points = offsets

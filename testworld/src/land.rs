@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use chrono::NaiveDate;
 use clap::ValueEnum;
 use minicube::{Bounds, LonLat, Tile, XY};
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use crate::noise::{Nodes, fractal, ridged};
 use crate::region::Terrain;
 use crate::response::{COVERS, Cover};
 use crate::utm::Utm;
-use crate::weather::DELAYS;
+use crate::weather::{DRIVES, Series};
 use crate::{Error, Region};
 
 /// Distance from the tile's west and north edge to the active window, metres.
@@ -57,8 +58,9 @@ pub enum Landscape {
     /// As the natural one, but vegetation lives off ground water, which reaches valleys later than ridges: it answers to the
     /// weather of up to 60 days before, and the shape of the terrain around a pixel tells of how many.
     GroundWater,
-    /// As with ground water, but each 30 m pixel has land cover, growth and delay of a place drawn at random: its
-    /// surroundings tell nothing of it. All values are as frequent; terrain, climate and weather are the same.
+    /// Each 30 m pixel has land cover and growth of a place drawn at random, and a season of its own, whatever the weather: its
+    /// surroundings tell nothing of it. Land cover and growth are as frequent as in the natural landscape; terrain,
+    /// climate and weather are the same.
     Scattered,
 }
 
@@ -69,8 +71,8 @@ pub(crate) struct Place {
     pub(crate) floor: f64,
     pub(crate) gain: f64,
     pub(crate) brightness: f64,
-    /// How late its vegetation answers to weather, in steps of [`crate::weather::DELAY_DAYS`].
-    pub(crate) delay: u8,
+    /// Which of the [drives](Land::drives) is its own.
+    pub(crate) drive: u8,
 }
 
 /// [`Place`] of every 10 m pixel of the active window, row by row, multiplied out for rendering.
@@ -83,8 +85,8 @@ pub(crate) struct Pixels {
     pub(crate) fixed: Vec<f32>,
     /// `brightness × gain`
     pub(crate) growing: Vec<f32>,
-    /// `delay`
-    pub(crate) delay: Vec<u8>,
+    /// `drive`
+    pub(crate) drive: Vec<u8>,
 }
 
 impl Land {
@@ -207,11 +209,11 @@ impl Land {
 
     /// The constants of vegetation at a point.
     pub(crate) fn place(&self, at: XY) -> Place {
-        let at = self.source_of(at);
+        let (own, at) = (at, self.source_of(at));
         let spot = self.spot(at);
         let Cover { code, base, amplitude, brightness } = self.cover_at(&spot);
         if code == 80 {
-            return Place { code, floor: base, gain: 0.0, brightness, delay: 0 };
+            return Place { code, floor: base, gain: 0.0, brightness, drive: 0 };
         }
         let valley = spot.of(&self.valley);
         let texture = 0.08 * (spot.of(&self.greenness) - 0.5);
@@ -221,7 +223,7 @@ impl Land {
             floor: base + 0.08 * valley + texture + field,
             gain: amplitude * (0.85 + 0.30 * valley),
             brightness: brightness * (1.0 + 0.16 * (spot.of(&self.brightness) - 0.5)),
-            delay: self.delay_of(valley),
+            drive: self.drive_of(own, valley),
         }
     }
 
@@ -246,7 +248,7 @@ impl Land {
                 sum: map(|place| place.brightness),
                 fixed: map(|place| place.brightness * place.floor),
                 growing: map(|place| place.brightness * place.gain),
-                delay: rows.iter().flatten().map(|place| place.delay).collect(),
+                drive: rows.iter().flatten().map(|place| place.drive).collect(),
             }
         })
     }
@@ -261,11 +263,20 @@ impl Land {
         XY { x: window.x_min + WINDOW_SIZE_M * draw("east"), y: window.y_min + WINDOW_SIZE_M * draw("north") }
     }
 
-    /// How late vegetation answers to weather, from ridge (0) to valley (1).
-    fn delay_of(&self, valley: f64) -> u8 {
+    /// Which drive the vegetation of a point has, from ridge (0) to valley (1).
+    fn drive_of(&self, at: XY, valley: f64) -> u8 {
         match self.landscape {
             Landscape::Natural => 0,
-            Landscape::GroundWater | Landscape::Scattered => (valley * (DELAYS - 1) as f64).round() as u8,
+            Landscape::GroundWater => (valley * (DRIVES - 1) as f64).round() as u8,
+            Landscape::Scattered => (self.block_draw("season", at) * DRIVES as f64) as u8,
+        }
+    }
+
+    /// Every drive that vegetation of this landscape may have on a day; `None` outside the years of this Earth.
+    pub(crate) fn drives(&self, weather: &Series, date: NaiveDate) -> Option<[f64; DRIVES]> {
+        match self.landscape {
+            Landscape::Natural | Landscape::GroundWater => weather.delayed_drives(date),
+            Landscape::Scattered => weather.seasonal_drives(date),
         }
     }
 

@@ -44,8 +44,8 @@ enum Command {
         /// Full tiles: the active window's pixels are repeated over the whole tile.
         #[arg(long)]
         fill: bool,
-        /// How vegetation is arranged: natural; ground-water, where valleys answer later to weather; scattered, where
-        /// moreover each 30 m pixel is like a place drawn at random.
+        /// How vegetation is arranged: natural; ground-water, where valleys answer later to weather; scattered, where each
+        /// 30 m pixel is like a place drawn at random and has a season of its own.
         #[arg(long, value_enum, default_value_t)]
         landscape: Landscape,
     },

@@ -9,7 +9,7 @@ use crate::hash::{gauss, mix, text};
 use crate::land::{Pixels, WINDOW_PX};
 use crate::scene::{SUPERSEDED_BIAS, Scene};
 use crate::sky::{SKY_PX, Sky};
-use crate::weather::DELAYS;
+use crate::weather::DRIVES;
 use crate::world::World;
 
 /// Stored numbers are multiples of this, so that blocks compress about as well as real ones.
@@ -22,7 +22,7 @@ const SHADOW: f32 = 0.45;
 
 /// The active window of a reflectance asset, row by row: 2048² pixels of 10 m or 1024² of 20 m.
 pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band, sky: &Sky) -> Vec<u16> {
-    let drives = world.series(scene.region).drives(scene.date).unwrap_or_default().map(|drive| drive as f32);
+    let drives = world.drives(scene.region, scene.date).unwrap_or_default().map(|drive| drive as f32);
     let pixels = world.land(scene.region).pixels();
     let bias = if scene.superseded { SUPERSEDED_BIAS } else { 0.0 };
     let constant = (1e4 * (band.constant + bias)) as f32;
@@ -52,7 +52,7 @@ pub(crate) fn reflectance(world: &World, scene: &Scene, asset: Asset, band: Band
     stored
 }
 
-type Drives = [f32; DELAYS];
+type Drives = [f32; DRIVES];
 
 fn clear_row_10m(
     pixels: &Pixels,
@@ -65,8 +65,8 @@ fn clear_row_10m(
     let (sum, fixed, growing) =
         (&pixels.sum[span.clone()], &pixels.fixed[span.clone()], &pixels.growing[span.clone()]);
     let of_land = sum.iter().zip(fixed).zip(growing);
-    for ((out, ((s, f), g)), delay) in out.iter_mut().zip(of_land).zip(&pixels.delay[span]) {
-        *out = value(*s, f + g * drives[usize::from(*delay)]);
+    for ((out, ((s, f), g)), drive) in out.iter_mut().zip(of_land).zip(&pixels.drive[span]) {
+        *out = value(*s, f + g * drives[usize::from(*drive)]);
     }
 }
 
@@ -82,7 +82,7 @@ fn clear_row_20m(
         let mean = |field: &dyn Fn(usize) -> f32| {
             0.25 * (field(first) + field(first + 1) + field(first + WINDOW_PX) + field(first + WINDOW_PX + 1))
         };
-        let growth = |i: usize| pixels.growing[i] * drives[usize::from(pixels.delay[i])];
+        let growth = |i: usize| pixels.growing[i] * drives[usize::from(pixels.drive[i])];
         let ndvi = mean(&|i| pixels.fixed[i]) + mean(&growth);
         *out = value(mean(&|i| pixels.sum[i]), ndvi);
     }

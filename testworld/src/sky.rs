@@ -43,14 +43,14 @@ impl CloudTextures {
 
 /// The sky of a scene. Its share of cloud classes equals [`Scene::cloud_share`] to 0.1 %.
 pub(crate) fn sky(scene: &Scene, land: &Land, weather: &Series, textures: &CloudTextures) -> Sky {
-    let drives = weather.drives(scene.date).unwrap_or_default();
+    let drives = land.drives(weather, scene.date).unwrap_or_default();
     let mut opacity = cloud_opacity(scene, textures);
     let pixels = land.pixels();
     let mut scl: Vec<u8> = (0..SKY_PX * SKY_PX)
         .into_par_iter()
         .map(|index| {
             let pixel = 2 * (index / SKY_PX) * WINDOW_PX + 2 * (index % SKY_PX);
-            let drive = drives[usize::from(pixels.delay[pixel])];
+            let drive = drives[usize::from(pixels.drive[pixel])];
             let greenness = f64::from(pixels.fixed[pixel]) + f64::from(pixels.growing[pixel]) * drive;
             match (opacity[index], pixels.code[pixel]) {
                 (171.., _) => 9,

@@ -42,10 +42,12 @@ pub(crate) struct Series {
     days: Vec<Weather>,
 }
 
-/// Days by which the vegetation of neighbouring heights may differ in its answer to weather.
-pub(crate) const DELAY_DAYS: usize = 5;
-/// Delays that vegetation may have, from 0 on, [`DELAY_DAYS`] apart: ground water reaches valleys 60 days later than ridges.
-pub(crate) const DELAYS: usize = 13;
+/// Drives of vegetation on one day: by the delay of ground water, which reaches valleys 60 days later than ridges, or, in a
+/// landscape without spatial structure, by season.
+pub(crate) const DRIVES: usize = 13;
+/// Days between two delays.
+const DELAY_DAYS: usize = 5;
+const YEAR_DAYS: f64 = 365.25;
 
 /// First day with weather: a year before the first scene, so that lags are filled.
 pub(crate) fn first_day() -> NaiveDate {
@@ -67,9 +69,19 @@ impl Series {
 
     /// Vegetation drive of a day by delay, the day's own first; `None` outside the years of this Earth. Before the first day
     /// every day was like it.
-    pub(crate) fn drives(&self, date: NaiveDate) -> Option<[f64; DELAYS]> {
+    pub(crate) fn delayed_drives(&self, date: NaiveDate) -> Option<[f64; DRIVES]> {
         let today = self.index(date)?;
         let drive = |delay: usize| self.days[today.saturating_sub(DELAY_DAYS * delay)].drive;
+        Some(std::array::from_fn(drive))
+    }
+
+    /// Drive of a day by season, whatever the weather: 0 and 1 once a year, the next season a thirteenth of a year later; `None`
+    /// outside the years of this Earth.
+    pub(crate) fn seasonal_drives(&self, date: NaiveDate) -> Option<[f64; DRIVES]> {
+        let years = self.index(date)? as f64 / YEAR_DAYS;
+        let drive = |season: usize| {
+            0.5 + 0.5 * (std::f64::consts::TAU * (years - season as f64 / DRIVES as f64)).cos()
+        };
         Some(std::array::from_fn(drive))
     }
 
@@ -244,15 +256,26 @@ mod tests {
         let series = Series::new(42, Region::Africa);
         let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
         let drive = |date| series.on(date).unwrap().drive;
-        let found = series.drives(day(2020, 3, 1)).unwrap();
+        let found = series.delayed_drives(day(2020, 3, 1)).unwrap();
         assert_eq!(
             found.map(f64::to_bits)[..2],
             [day(2020, 3, 1), day(2020, 2, 25)].map(drive).map(f64::to_bits)
         );
         // 60 days before 1 March of a leap year.
-        assert_eq!(found[DELAYS - 1].to_bits(), drive(day(2020, 1, 1)).to_bits());
-        assert_eq!(series.drives(first_day()).unwrap()[DELAYS - 1], drive(first_day()));
-        assert!(series.drives(day(2023, 1, 1)).is_none());
+        assert_eq!(found[DRIVES - 1].to_bits(), drive(day(2020, 1, 1)).to_bits());
+        assert_eq!(series.delayed_drives(first_day()).unwrap()[DRIVES - 1], drive(first_day()));
+        assert!(series.delayed_drives(day(2023, 1, 1)).is_none());
+    }
+
+    #[test]
+    fn seasons_go_round_in_a_year_and_follow_each_other() {
+        let series = Series::new(42, Region::Europe);
+        let on = |days: u64| series.seasonal_drives(first_day() + chrono::Days::new(days)).unwrap();
+        assert_eq!(on(0)[0], 1.0);
+        // A quarter and half of 365.25 days are between two days.
+        assert!((on(91)[0] - 0.5).abs() < 0.01 && on(183)[0] < 1e-4 && on(1461)[0] == 1.0);
+        // A thirteenth of a year is 28.1 days.
+        assert!((on(128)[1] - on(100)[0]).abs() < 1e-3);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::asset::Asset;
 use crate::land::{Land, Landscape};
 use crate::scene::{Scene, archive};
 use crate::sky::CloudTextures;
-use crate::weather::Series;
+use crate::weather::{DRIVES, Series};
 use crate::{Error, Region, Weather};
 
 /// A deterministic Earth with two regions; a copy shares everything with its original.
@@ -67,7 +67,7 @@ impl World {
         let landscape = match self.landscape() {
             Landscape::Natural => "",
             Landscape::GroundWater => "-ground-water",
-            Landscape::Scattered => "-scattered-water",
+            Landscape::Scattered => "-scattered-seasons",
         };
         format!("testworld-{version}-{}{landscape}", self.seed)
     }
@@ -137,10 +137,10 @@ impl World {
     #[must_use]
     pub fn truth_ndvi(&self, region: Region, x: f64, y: f64, date: NaiveDate) -> f64 {
         let at = XY { x, y };
-        match self.series(region).drives(date) {
+        match self.drives(region, date) {
             Some(drives) if self.active_window(region).contains(at) => {
                 let place = self.land(region).place(at);
-                place.floor + place.gain * drives[usize::from(place.delay)]
+                place.floor + place.gain * drives[usize::from(place.drive)]
             }
             _ => f64::NAN,
         }
@@ -158,7 +158,7 @@ impl World {
     /// window or the years of this Earth, and for the scene classification.
     #[must_use]
     pub fn truth_reflectance(&self, region: Region, asset: Asset, x: f64, y: f64, date: NaiveDate) -> f64 {
-        let (Some(drives), Some(band)) = (self.series(region).drives(date), asset.band()) else {
+        let (Some(drives), Some(band)) = (self.drives(region, date), asset.band()) else {
             return f64::NAN;
         };
         let window = self.active_window(region);
@@ -167,7 +167,7 @@ impl World {
         }
         let at = |x: f64, y: f64| {
             let place = self.land(region).place(XY { x, y });
-            let ndvi = place.floor + place.gain * drives[usize::from(place.delay)];
+            let ndvi = place.floor + place.gain * drives[usize::from(place.drive)];
             band.reflectance(place.brightness, place.brightness * ndvi)
         };
         let resolution = asset.resolution_m();
@@ -185,6 +185,11 @@ impl World {
 
     pub(crate) fn land(&self, region: Region) -> &Land {
         &self.place(region).land
+    }
+
+    /// Every drive that vegetation may have on a day; `None` outside the years of this Earth.
+    pub(crate) fn drives(&self, region: Region, date: NaiveDate) -> Option<[f64; DRIVES]> {
+        self.land(region).drives(self.series(region), date)
     }
 
     pub(crate) fn series(&self, region: Region) -> &Series {
