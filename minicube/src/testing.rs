@@ -18,6 +18,13 @@ pub use disk::{Attempt, FullDisk, kib_on_disk, on_full_disk};
 
 const PLAN: &str = "0000000000000000";
 
+/// A file or folder of the crate under test, by its path in the crate's folder, where cargo runs tests. Paths that were
+/// compiled in are wrong where one build cache serves clones in several places.
+#[must_use]
+pub fn own_file(path: &str) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
+
 /// A file or folder of the real data in `../shared/data` beside the workspace; `None`, said aloud, where it is not there.
 ///
 /// # Panics
@@ -25,7 +32,7 @@ const PLAN: &str = "0000000000000000";
 #[must_use]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn real(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let path = own_file("../../shared/data").join(name);
     if path.exists() {
         return Some(path);
     }

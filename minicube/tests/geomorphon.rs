@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 use std::fs::File;
-use std::path::Path;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{ArrowPrimitiveType, Float32Type, UInt8Type};
@@ -27,7 +26,7 @@ const OPTIONS: [Geomorphons; 4] = [
 ];
 
 fn column<T: ArrowPrimitiveType>(name: &str) -> Array2<T::Native> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/geomorphon/geomorphon.parquet");
+    let path = minicube::testing::own_file("tests/data/geomorphon/geomorphon.parquet");
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let batches = reader
         .build()

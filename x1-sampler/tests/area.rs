@@ -1,5 +1,5 @@
 //! Areas of interest from files and countries, and how tiles and cells lie to them, also at 180° and at the poles.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use gdal::DriverManager;
 use gdal::spatial_ref::{AxisMappingStrategy, SpatialRef};
 use gdal::vector::{Geometry, LayerAccess, LayerOptions, OGRwkbGeometryType};
 use geo::{Contains, GeodesicArea, Intersects, LineString, MultiPolygon, Point, Polygon};
+use minicube::testing::real;
 use minicube::{CellGrid, Epsg, LonLat, Tile};
 use proj::Proj;
 use rand::{Rng, SeedableRng};
@@ -395,21 +396,9 @@ fn names_are_found_in_many_spellings() {
     assert!(reason("Tuvalu").contains("too small"));
 }
 
-/// The land grid of 20 430 tiles, where it is at hand.
-fn land_grid() -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data/s2_grid/sentinel-2-grid_LAND.parquet");
-    if !path.exists() {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is missing", path.display());
-        println!("skipped: {} is missing", path.display());
-        return None;
-    }
-    Some(path)
-}
-
 #[test]
 fn the_list_of_land_tiles_is_that_of_the_real_grid() {
-    let Some(path) = land_grid() else { return };
+    let Some(path) = real("s2_grid/sentinel-2-grid_LAND.parquet") else { return };
     let real = read_grid_file(&path).unwrap();
     assert_eq!((real.ids.len(), real.compared), (20_430, 20_430));
     let mut land = 0;

@@ -1,12 +1,12 @@
 //! The tile rule against the real grid, and no shared ground, within zones and across their borders.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::PathBuf;
 
 use arrow::array::AsArray;
 use geo::{Coord, Intersects, LineString, Polygon, Rect};
+use minicube::testing::real;
 use minicube::{Bounds, CellGrid, LonLat, Tile};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proj::Proj;
@@ -16,13 +16,7 @@ use x1_sampler::{Aoi, Cell, bbox_area, own_cells, tiles_of_zone};
 
 /// Reads tile id, EPSG and "(x_min, y_min, x_max, y_max)" of the 20 430 land tiles.
 fn real_grid() -> Option<BTreeMap<String, (u32, [f64; 4])>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data/s2_grid/sentinel-2-grid_LAND.parquet");
-    let Ok(file) = File::open(&path) else {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is missing", path.display());
-        println!("skipped: {} is missing", path.display());
-        return None;
-    };
+    let file = File::open(real("s2_grid/sentinel-2-grid_LAND.parquet")?).unwrap();
     let mut grid = BTreeMap::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
         let batch = batch.unwrap();

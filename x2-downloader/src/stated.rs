@@ -55,7 +55,6 @@ impl Stated {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use serde_json::json;
 
@@ -94,12 +93,7 @@ mod tests {
     #[test]
     fn real_rasters_that_their_item_does_not_know() {
         const FOLDER: &str = "s2_l2a_cog/sentinel-s2-l2a-cogs/29/R/KH/2020/2/S2A_29RKH_20200219_0_L2A";
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(FOLDER);
-        if !folder.exists() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is missing", folder.display());
-            println!("skipped: {} is not there", folder.display());
-            return;
-        }
+        let Some(folder) = minicube::testing::real(FOLDER) else { return };
         let item = std::fs::read(folder.join("S2A_29RKH_20200219_0_L2A.json")).unwrap();
         let item: Value = serde_json::from_slice(&item).unwrap();
         let told = |asset: &str, file: &str| {

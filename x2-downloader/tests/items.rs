@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::exchange::{files_asked, rehosted, shared};
+use common::exchange::{files_asked, rehosted};
 use common::server::{Response, TestServer};
 use common::{TestProject, cog, hosts_asked, ledger};
 use minicube::run::Ctx;
+use minicube::testing::real;
 use serde_json::{Value, json};
 
 /// A server whose only page has this one item; files come from a folder, if there is one.
@@ -66,7 +67,7 @@ fn addresses(tile: &str) -> [String; 3] {
 
 #[test]
 fn items_of_real_archives_are_understood() {
-    let Some(folder) = shared("stac/items") else { return };
+    let Some(folder) = real("stac/items") else { return };
     for [file, collection, tile, day, id] in ITEMS {
         let item = read(&folder.join(file));
         let server = serve(&item, None);
@@ -90,7 +91,7 @@ fn items_of_real_archives_are_understood() {
 /// Collection 1 names a bucket and its region. Nothing is asked of a host that is not known.
 #[test]
 fn an_item_that_names_a_bucket() {
-    let Some(folder) = shared("stac/items") else { return };
+    let Some(folder) = real("stac/items") else { return };
     let item = read(&folder.join("S2B_T37MGP_20240710T073012_L2A_C1.json"));
     let server = serve(&item, None);
     let section = format!(
@@ -121,7 +122,7 @@ fn an_item_that_names_a_bucket() {
 /// (2, 2), and at 518.4 of 200 m, block (1, 1) of 2 × 2.
 #[test]
 fn real_rasters_are_where_their_file_says() {
-    let Some(folder) = shared("s2_l2a_cog") else { return };
+    let Some(folder) = real("s2_l2a_cog") else { return };
     let scene = "S2A_29RKH_20200219_0_L2A";
     let place = folder.join("sentinel-s2-l2a-cogs/29/R/KH/2020/2").join(scene);
     let server = serve(&read(&place.join(format!("{scene}.json"))), Some(&folder));

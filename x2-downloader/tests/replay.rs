@@ -6,10 +6,11 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::exchange::{Recording, files_asked, shared};
+use common::exchange::{Recording, files_asked};
 use common::server::TestServer;
 use common::{TestProject, hosts_asked, ledger};
 use minicube::run::Ctx;
+use minicube::testing::real;
 use serde_json::Value;
 
 type Ids = BTreeSet<String>;
@@ -82,7 +83,7 @@ fn ids<const N: usize>(names: [&str; N]) -> Ids {
 
 #[test]
 fn made_pages() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/search");
+    let folder = minicube::testing::own_file("tests/data/search");
     let (wanted, superseded, _) = replay(&folder, "32TMT", "sentinel-2-l2a");
     assert_eq!(wanted, ids(["S2A_32TMT_20200305_1_L2A", "S2B_32TMT_20200307_0_L2A"]));
     assert_eq!(superseded, ids(["S2A_32TMT_20200305_0_L2A"]));
@@ -91,7 +92,7 @@ fn made_pages() {
 /// 10 + 6 + 0 items of four tiles, each acquisition processed twice.
 #[test]
 fn earth_search_1_in_three_pages() {
-    let Some(folder) = shared("stac/replay/earth_search_v1_S2_3pages") else { return };
+    let Some(folder) = real("stac/replay/earth_search_v1_S2_3pages") else { return };
     for tile in ["32TMT", "32TNT", "32UMU", "32UNU"] {
         let (wanted, superseded, files) = replay(&folder, tile, "sentinel-2-l2a");
         let both =
@@ -109,7 +110,7 @@ fn earth_search_1_in_three_pages() {
 /// The same scenes come from the same pages if they have to be asked for with everything in the address.
 #[test]
 fn earth_search_1_by_get() {
-    let Some(folder) = shared("stac/replay/earth_search_v1_S2_3pages") else { return };
+    let Some(folder) = real("stac/replay/earth_search_v1_S2_3pages") else { return };
     let recording = Recording::read(&folder);
     let server = recording.clone().serve_by_get();
     let project = project(&server, &recording, "32TMT", "sentinel-2-l2a");
@@ -136,7 +137,7 @@ fn earth_search_1_by_get() {
 /// ESA's names of the assets, the baseline and the tile under `sentinel:`, pages by number.
 #[test]
 fn earth_search_0() {
-    let Some(folder) = shared("stac/replay/earth_search_v0_search") else { return };
+    let Some(folder) = real("stac/replay/earth_search_v0_search") else { return };
     let (wanted, superseded, files) = replay(&folder, "20EPT", "sentinel-s2-l2a-cogs");
     assert_eq!((wanted, superseded), (ids(["S2B_20EPT_20250731_0_L2A"]), Ids::new()));
     let place = "/sentinel-s2-l2a-cogs/20/E/PT/2025/7/S2B_20EPT_20250731_0_L2A";
@@ -146,7 +147,7 @@ fn earth_search_0() {
 /// The pages hold every scene of a tile in three collections, of which one is L1C: only what was asked for is taken.
 #[test]
 fn items_of_other_collections_on_the_same_page() {
-    let Some(folder) = shared("stac/replay/TestCLISearch.test_filter_inprocess_") else { return };
+    let Some(folder) = real("stac/replay/TestCLISearch.test_filter_inprocess_") else { return };
     let (wanted, superseded, files) = replay(&folder, "24MVV", "sentinel-2-l2a");
     assert_eq!((wanted, superseded), (ids(["S2B_24MVV_20250731_0_L2A"]), Ids::new()));
     let place = "/sentinel-s2-l2a-cogs/24/M/VV/2025/7/S2B_24MVV_20250731_0_L2A";
@@ -157,7 +158,7 @@ fn items_of_other_collections_on_the_same_page() {
     let place = "/sentinel-2-c1-l2a/24/M/VV/2025/7/S2B_T24MVV_20250731T130245_L2A";
     assert_eq!(files, ["B04", "SCL"].map(|file| format!("{place}/{file}.tif")).into());
 
-    let Some(folder) = shared("stac/replay/test_multiple_collections") else { return };
+    let Some(folder) = real("stac/replay/test_multiple_collections") else { return };
     let (wanted, superseded, files) = replay(&folder, "13TDE", "sentinel-2-l2a");
     assert_eq!((wanted, superseded), (ids(["S2A_13TDE_20231008_0_L2A"]), Ids::new()));
     let place = "/sentinel-s2-l2a-cogs/13/T/DE/2023/10/S2A_13TDE_20231008_0_L2A";
@@ -171,7 +172,7 @@ fn pages_without_a_scene() {
         ("TestItemSearch.test_result_paging_max_items", "naip"),
         ("TestCLISearch.test_matched_inprocess_", "cop-dem-glo-30"),
     ] {
-        let Some(folder) = shared(&format!("stac/replay/{name}")) else { return };
+        let Some(folder) = real(&format!("stac/replay/{name}")) else { return };
         let reason = replay_in_vain(&folder, collection);
         assert!(reason.starts_with(&format!("no scenes of {collection}")), "{reason}");
     }

@@ -5,7 +5,6 @@
 mod place;
 
 use std::fs;
-use std::path::Path;
 
 use ndarray::Array2;
 use place::{Place, geotiff, said};
@@ -70,7 +69,7 @@ fn a_pixel_is_where_its_coordinates_say() {
 }
 
 fn vectors(kind: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rasterio/georeference.json");
+    let path = minicube::testing::own_file("tests/data/rasterio/georeference.json");
     let all: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     all[kind].as_array().unwrap().clone()
 }

@@ -294,7 +294,7 @@ const T2M: &str = "assets = [\"red\"]\n[level1.era5]\nvariables = [{ name = \"t2
 /// Bilinear interpolation in xarray and nearest points, at places of grids that descend, ascend and go round the Earth.
 #[test]
 fn points_between_grid_points_equal_those_of_xarray() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xarray/interp.json");
+    let path = minicube::testing::own_file("tests/data/xarray/interp.json");
     let cases: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let axis = |value: &serde_json::Value| -> Vec<f64> {
         value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()

@@ -14,7 +14,7 @@ const PAIR: &str = "29SND_2017-06-20_2017-11-16_2105_2233_1849_1977_32_112_28_10
 const WHOLE: &str = "29SND_2017-06-20_2017-11-16_2105_2233_1721_1849_32_112_26_106";
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    minicube::testing::own_file("tests/data").join(name)
 }
 
 fn close(found: f64, expected: f64) {

@@ -9,7 +9,7 @@ pub(crate) struct Golden(pub(crate) Value);
 impl Golden {
     /// Reads `tests/data/<name>.json`.
     pub(crate) fn read(name: &str) -> Self {
-        let path = format!("{}/tests/data/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = minicube::testing::own_file("tests/data").join(format!("{name}.json"));
         Self(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
     }
 

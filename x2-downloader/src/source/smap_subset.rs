@@ -356,13 +356,7 @@ mod tests {
     /// Part of a real SMAP granule on the global 36 km grid, whose cells tell their own latitudes and longitudes.
     #[test]
     fn a_real_granule_is_cut_where_its_own_coordinates_say() {
-        const REAL: &str = "../../shared/data/smap/SPL3FTP_subsetted.nc4";
-        let real = Path::new(env!("CARGO_MANIFEST_DIR")).join(REAL);
-        if !real.is_file() {
-            assert!(std::env::var_os("CI").is_none(), "{} is not there", real.display());
-            println!("skipped: {} is not there", real.display());
-            return;
-        }
+        let Some(real) = minicube::testing::real("smap/SPL3FTP_subsetted.nc4") else { return };
         let group = "Freeze_Thaw_Retrieval_Data_Global";
         let granule = File::open(&real).unwrap();
         let layer = |name: &str| -> Array2<f32> {

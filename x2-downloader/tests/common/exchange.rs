@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -17,17 +17,6 @@ const HOSTS: [&str; 6] = [
     "https://sentinel2l2a01.blob.core.windows.net",
     "https://naipeuwest.blob.core.windows.net",
 ];
-
-/// A folder of the real data that lies beside the repository; `None`, said aloud, where it is not there.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is missing", path.display());
-    println!("skipped: {} is not there", path.display());
-    None
-}
 
 /// A document with all recorded hosts replaced.
 pub fn rehosted(text: &str, base: &str) -> String {

@@ -1,7 +1,5 @@
 //! Reading golden vectors and comparing with them.
 
-use std::path::Path;
-
 use ndarray::{ArrayD, IxDyn};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +13,7 @@ use crate::model::Model;
 pub(crate) struct Golden(Weights);
 
 pub(crate) fn golden(case: &str) -> Golden {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{case}.safetensors"));
+    let path = minicube::testing::own_file(&format!("tests/data/{case}.safetensors"));
     Golden(Weights::read(&path).unwrap())
 }
 

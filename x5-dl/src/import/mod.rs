@@ -94,7 +94,7 @@ mod tests {
     use crate::model::convlstm::{ConvLstm, ConvLstmShape};
 
     fn file(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+        minicube::testing::own_file("tests/data").join(name)
     }
 
     fn net(hidden: &[usize]) -> ConvLstm {

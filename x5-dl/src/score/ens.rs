@@ -328,10 +328,9 @@ fn frame_ssim(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
 mod tests {
     use super::*;
     use ndarray::{Array1, Array4, arr1};
-    use std::path::Path;
 
     fn data(name: &str) -> Vec<u8> {
-        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+        std::fs::read(minicube::testing::own_file("tests/data").join(name)).unwrap()
     }
 
     fn json(name: &str) -> serde_json::Value {

@@ -1,7 +1,5 @@
 //! Golden vectors of the scores' tests.
 
-use std::path::Path;
-
 /// `<name>.safetensors` and `<name>.json` of `tests/data`.
 pub(crate) struct Golden {
     bytes: Vec<u8>,
@@ -11,7 +9,7 @@ pub(crate) struct Golden {
 impl Golden {
     pub(crate) fn open(name: &str) -> Golden {
         let read = |ending: &str| {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+            let folder = minicube::testing::own_file("tests/data");
             std::fs::read(folder.join(format!("{name}.{ending}"))).unwrap()
         };
         Golden { bytes: read("safetensors"), json: serde_json::from_slice(&read("json")).unwrap() }

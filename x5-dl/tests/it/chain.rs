@@ -122,7 +122,7 @@ fn with(models: &str) -> Project {
 
 /// Weights that PyTorch saved, for a ConvLSTM of other inputs than those of [`CONVLSTM`].
 fn foreign_weights() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_lightning.ckpt")
+    minicube::testing::own_file("tests/data/tiny_lightning.ckpt")
 }
 
 #[test]
