@@ -1,10 +1,10 @@
 //! What can be explained: anything that turns a batch into frames.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use minicube::{sha256_bytes, sha256_file};
 use ndarray::Array5;
-use x5_dl::{Batch, DataSpec, Forecaster, Functional, InputGradient};
+use x5_dl::{Batch, DataSpec, Forecaster, Functional, InputGradient, Scores, without_skill};
 
 use crate::error::Error;
 
@@ -29,10 +29,19 @@ pub trait Predictor {
     fn gradient(&self, _batch: &Batch, _of: &Functional<'_>) -> Result<Option<InputGradient>, Error> {
         Ok(None)
     }
+
+    /// What is known against the forecasts, so that their explanation is not believed too much.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being known.
+    fn caveats(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// A model that x5-dl trained.
 pub struct TrainedModel {
+    folder: PathBuf,
     forecaster: Forecaster,
     identity: String,
 }
@@ -47,7 +56,7 @@ impl TrainedModel {
         let parts = ["model.json", "weights.safetensors"].map(|name| sha256_file(&folder.join(name)));
         let [description, weights] = parts;
         let identity = sha256_bytes(format!("{} {}", description?, weights?).as_bytes());
-        Ok(Self { forecaster, identity })
+        Ok(Self { folder: folder.to_owned(), forecaster, identity })
     }
 }
 
@@ -66,5 +75,13 @@ impl Predictor for TrainedModel {
 
     fn gradient(&self, batch: &Batch, of: &Functional<'_>) -> Result<Option<InputGradient>, Error> {
         Ok(Some(self.forecaster.gradient(batch, of)?))
+    }
+
+    /// Where a baseline errs less, by the scores beside the model; a model that was never scored has none.
+    fn caveats(&self) -> Result<Vec<String>, Error> {
+        if !self.folder.join("scores.json").exists() {
+            return Ok(Vec::new());
+        }
+        Ok(without_skill(&Scores::read(&self.folder)?.scores))
     }
 }

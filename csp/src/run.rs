@@ -81,7 +81,7 @@ pub fn run_predictor(
     }
     run.outcome(Outcome::ok(&plan.model, clock.elapsed().as_secs_f64(), 0));
     let unheard = unheard_shifts(&dataset.paths(), &plan.variables, plan.steps)?;
-    let remarks = remarks(&plan, &found, unheard);
+    let remarks = [predictor.caveats()?, remarks(&plan, &found, unheard)].concat();
     for text in &remarks {
         tracing::warn!("{text}");
     }

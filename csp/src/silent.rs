@@ -6,6 +6,10 @@ use ndarray::{Array3, Axis};
 /// Changes of an index below this are rounding of 32-bit forecasts.
 pub const RESOLUTION: f64 = 1e-6;
 
+/// A variable none of whose shifts moves the index by as much is hardly heard: the index is between 0 and 1, and the best
+/// forecasts miss it by some hundredths.
+const FAINT: f64 = 0.005;
+
 /// How far the shifts of one variable move the forecasts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Movement {
@@ -48,7 +52,7 @@ pub fn frozen_samples(responses: &Array3<f64>) -> usize {
 }
 
 /// What has to be said about one variable, its largest shifts between `low` and `high` `unit`; `None` where most of the
-/// index values move.
+/// index values move, and some of them far enough to matter.
 pub(crate) fn remark(
     name: &str,
     index: &str,
@@ -69,6 +73,11 @@ pub(crate) fn remark(
             "{name}: {:.0} % of all {index} values do not change under {shifts}; the model ignores it there, or its \
              output is clipped",
             100.0 * unmoved
+        ))
+    } else if largest < FAINT {
+        Some(format!(
+            "{name} is hardly heard: {shifts} change no {index} of any sample and step by more than {largest:.1e}; its \
+             sensitivity and curve, however well they fit, tell of next to nothing"
         ))
     } else {
         None
@@ -99,6 +108,15 @@ mod tests {
         assert_eq!(constant_value(&dead), Some(0.0));
         let text = remark("rain", "kNDVI", movement(&dead, &[1]), [-2.0, 10.0], "mm/day").unwrap();
         assert!(text.starts_with("rain is ignored"), "{text}");
-        assert_eq!(remark("rain", "NDVI", Movement { largest: 0.1, unmoved: 0.0 }, [0.0, 1.0], "mm"), None);
+    }
+
+    #[test]
+    fn what_moves_by_less_than_half_a_hundredth_is_hardly_heard() {
+        let told = |largest| remark("rain", "NDVI", Movement { largest, unmoved: 0.0 }, [0.0, 1.0], "mm");
+        assert_eq!(told(0.1), None);
+        assert_eq!(told(0.0051), None);
+        let text = told(4.9e-4).unwrap();
+        assert!(text.starts_with("rain is hardly heard: shifts from 0 to 1 mm"), "{text}");
+        assert!(text.contains("by more than 4.9e-4"), "{text}");
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -102,6 +103,34 @@ impl Server {
     pub fn delay_puts(&self, milliseconds: u64) {
         self.notes.put_delay_ms.store(milliseconds, Ordering::Relaxed);
     }
+
+    /// Starts a program that sends to this server and kills it once it has sent so many objects; whether it was still at work.
+    ///
+    /// # Errors
+    /// Those of starting and killing it.
+    pub fn kill_after(&self, objects: usize, program: &mut Command) -> io::Result<bool> {
+        self.asked();
+        self.delay_puts(20);
+        let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut sent = 0;
+        while sent < objects && child.try_wait()?.is_none() {
+            sent += self.asked().iter().filter(|asked| asked.method == "PUT").count();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill()?;
+        self.delay_puts(0);
+        Ok(!child.wait()?.success())
+    }
+}
+
+/// A program that is told these settings, as those of [`Server::settings`], and no others.
+pub fn command(program: &str, settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
+        command.env_remove(key);
+    }
+    command.env("NO_PROXY", "127.0.0.1").envs(settings.iter().cloned());
+    command
 }
 
 async fn serve(listener: TcpListener, service: S3Service, notes: Arc<Notes>) {

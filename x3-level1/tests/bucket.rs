@@ -5,19 +5,14 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use common::{project, raw_tree};
 use minicube::{Cube, sha256_store};
-use minicube_s3::testing::Server;
+use minicube_s3::testing::{self, Server};
 
 fn command(verb: &str, config: &Path, server: &Server) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_x3-level1"));
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
-        command.env_remove(key);
-    }
-    command.env("NO_PROXY", "127.0.0.1").envs(server.settings());
+    let mut command = testing::command(env!("CARGO_BIN_EXE_x3-level1"), &server.settings());
     command.arg(verb).arg("--config").arg(config);
     command
 }
@@ -73,22 +68,6 @@ fn a_level_in_a_bucket_has_the_bytes_of_one_in_a_folder() {
     assert_eq!(grown, sha256_store(&store).unwrap());
 }
 
-/// Ends a run once it has sent so many objects; whether it was still at work.
-fn kill_after(sent: usize, config: &Path, server: &Server) -> bool {
-    server.asked();
-    server.delay_puts(20);
-    let mut run = command("run", config, server);
-    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut puts = 0;
-    while puts < sent && child.try_wait().unwrap().is_none() {
-        puts += server.asked().iter().filter(|asked| asked.method == "PUT").count();
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    server.delay_puts(0);
-    !child.wait().unwrap().success()
-}
-
 /// A store that is new in the bucket, and one that grows there by a layer.
 #[test]
 fn a_run_that_is_killed_while_it_sends_leaves_no_half_store_and_goes_on() {
@@ -113,7 +92,7 @@ fn a_run_that_is_killed_while_it_sends_leaves_no_half_store_and_goes_on() {
         let _ = fs::remove_dir_all(server.folder("cubes").join("level1"));
         for (text, expected) in [&small, &large].into_iter().zip(&expected) {
             fs::write(&config, text.replace("years =", "level1 = \"s3://cubes/level1\"\nyears =")).unwrap();
-            killed += usize::from(kill_after(sent, &config, &server));
+            killed += usize::from(server.kill_after(sent, &mut command("run", &config, &server)).unwrap());
             match Cube::open(&there, "level1") {
                 Ok(cube) => assert_eq!(cube.attrs()["sealed"], true, "a store that can be opened is whole"),
                 Err(_) => seen_half += 1,

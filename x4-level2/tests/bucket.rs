@@ -6,12 +6,11 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use common::{binary, data_hash, succeed, tiny_project};
+use common::{data_hash, succeed, tiny_project};
 use minicube::testing::assert_conforms;
-use minicube_s3::testing::{KEYS, Server};
+use minicube_s3::testing::{self, KEYS, Server};
 
 const SECTION: &str = "[level2]\nsteps = 40\nsamples_per_cube = 4";
 
@@ -45,11 +44,7 @@ fn move_tree(from: &Path, to: &Path) {
 
 /// The binary with the server's settings and no others.
 fn stage(verb: &str, project: &Path, settings: &[(String, String)]) -> Command {
-    let mut command = binary();
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
-        command.env_remove(key);
-    }
-    command.env("NO_PROXY", "127.0.0.1").envs(settings.iter().cloned());
+    let mut command = testing::command(env!("CARGO_BIN_EXE_x4-level2"), settings);
     command.arg(verb).arg("--config").arg(project);
     command
 }
@@ -105,26 +100,13 @@ fn a_run_that_is_killed_while_it_sends_leaves_no_half_store_and_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let project = project_in_bucket(dir.path(), &server, "cubes");
         let _ = fs::remove_dir_all(server.folder("cubes").join("a/level2"));
-        server.asked();
-        server.delay_puts(20);
-        let mut child = stage("run", &project, &server.settings())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut puts = 0;
-        while puts < sent && child.try_wait().unwrap().is_none() {
-            puts += server.asked().iter().filter(|asked| asked.method == "PUT").count();
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child.kill().unwrap();
-        killed += i32::from(!child.wait().unwrap().success());
+        let mut run = stage("run", &project, &server.settings());
+        killed += i32::from(server.kill_after(sent, &mut run).unwrap());
         for store in stores.iter().map(|store| server.folder("cubes").join(store)) {
             if store.join("zarr.json").exists() {
                 assert_conforms(&store, "level2");
             }
         }
-        server.delay_puts(0);
         let (code, text) = finish(stage("run", &project, &server.settings()));
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(data_hash(&server.folder("cubes").join("a")), expected, "killed after {sent} objects");

@@ -13,7 +13,7 @@ use crate::plan::{ModelPlan, Plan};
 use crate::report::{COLUMNS, COLUMNS_TEXT, row, seasonal};
 use crate::run::Scores;
 use crate::score::error_by_lead::kndvi;
-use crate::score::landscape::{GEOMORPHONS, Gain, gains};
+use crate::score::landscape::{GEOMORPHONS, Gain, KsTest, gains};
 use crate::score::summary::Score;
 
 /// Pixels of all samples that are compared; of more every second, third, … row and column counts.
@@ -67,7 +67,9 @@ pub fn compare(plan: &Plan) -> Result<Finish, Failure> {
         for (first, second) in pairs(&models) {
             let (a, b) = (&fields[first], &fields[second]);
             let found = gains(&a.errors, &b.errors, &a.forms);
-            let (page_now, line) = gain_section(page, &models[first].name, &models[second].name, &found);
+            let samples = gains(&a.of_samples, &b.of_samples, &[]);
+            let (page_now, line) =
+                gain_section(page, &models[first].name, &models[second].name, &found, samples.first());
             page = page_now;
             text.push_str(&line);
         }
@@ -139,10 +141,11 @@ fn pairs(models: &[&ModelPlan]) -> Vec<(usize, usize)> {
 }
 
 /// Mean absolute error of kNDVI of each compared pixel over its observed steps, NaN where there are none or it is no
-/// vegetation, and the pixel's geomorphon (0 where it is not known).
+/// vegetation, and the pixel's geomorphon (0 where it is not known); and the mean of these errors in each sample.
 struct PixelErrors {
     errors: Vec<f64>,
     forms: Vec<u8>,
+    of_samples: Vec<f64>,
 }
 
 impl PixelErrors {
@@ -151,7 +154,7 @@ impl PixelErrors {
         let shape = cube.shape("mask")?;
         let pixels = shape.iter().map(|&n| n as usize).product::<usize>() / (shape[1] as usize).max(1);
         let every = (pixels as f64 / PIXELS as f64).sqrt().ceil().max(1.0) as usize;
-        let mut found = PixelErrors { errors: Vec::new(), forms: Vec::new() };
+        let mut found = PixelErrors { errors: Vec::new(), forms: Vec::new(), of_samples: Vec::new() };
         let mut sample = 0;
         for &split in &model.score_splits {
             let dataset = match Dataset::open(&plan.level2, split, &model.data) {
@@ -163,12 +166,20 @@ impl PixelErrors {
                 let errors = sample_errors(&cube, sample, model, every)?;
                 let forms = forms(level2, place, every)?;
                 found.forms.extend(forms.unwrap_or_else(|| vec![0; errors.len()]));
+                found.of_samples.push(finite_mean(&errors));
                 found.errors.extend(errors);
                 sample += 1;
             }
         }
         Ok(found)
     }
+}
+
+/// Mean of the finite values; NaN of none.
+fn finite_mean(values: &[f64]) -> f64 {
+    let finite = values.iter().filter(|value| value.is_finite());
+    let (sum, n) = finite.fold((0.0, 0u32), |(sum, n), value| (sum + value, n + 1));
+    sum / f64::from(n)
 }
 
 /// Errors of one sample, row by row.
@@ -311,35 +322,44 @@ fn distributions(page: Report, models: &[&ModelPlan], fields: &[PixelErrors]) ->
     )
 }
 
-/// What the second model gains over the first, by geomorphon, for the page and the terminal.
-fn gain_section(page: Report, first: &str, second: &str, found: &[Gain]) -> (Report, String) {
+/// What the second model gains over the first, by geomorphon and in whole samples, for the page and the terminal.
+fn gain_section(
+    page: Report,
+    first: &str,
+    second: &str,
+    found: &[Gain],
+    samples: Option<&Gain>,
+) -> (Report, String) {
     let name = |form: u8| match form {
-        0 => "all",
+        0 => "all pixels",
         form => FORMS.get(usize::from(form) - 1).copied().unwrap_or("unknown"),
     };
-    let Some(all) = found.first() else { return (page, String::new()) };
-    let line = format!(
-        "{second} over {first}: median gain {:.2} %, Kolmogorov–Smirnov p {}\n",
-        all.median,
-        all.test.p_text()
-    );
-    let rows = found.iter().map(|gain| {
+    let (Some(all), Some(samples)) = (found.first(), samples) else { return (page, String::new()) };
+    let told = |gain: &Gain| {
+        let KsTest { statistic, .. } = gain.test;
+        format!("{:.2} %, Kolmogorov–Smirnov D {statistic:.4}, p {}", gain.median, gain.test.p_text())
+    };
+    let line = format!("{second} over {first}: median gain {}; of samples {}\n", told(all), told(samples));
+    let row = |name: &str, gain: &Gain| {
         vec![
-            name(gain.form).to_owned(),
-            gain.pixels.to_string(),
+            name.to_owned(),
+            gain.count.to_string(),
             format!("{:.2} %{}", gain.median, gain.test.stars()),
             format!("{:.4}", gain.test.statistic),
             gain.test.p_text(),
         ]
-    });
+    };
+    let whole = std::iter::once(row("whole samples", samples));
+    let rows = whole.chain(found.iter().map(|gain| row(name(gain.form), gain)));
     let mut page = page
         .section(&format!("{second} over {first}, by landform"))
         .text(
             "The gain of a pixel is 1 − error of the second / error of the first; the table has its median. The test asks \
              whether the first model's errors are larger anywhere (one-sided Kolmogorov–Smirnov); *** is p < 0.001, \
-             ** p < 0.01, * p < 0.05. Neighbouring pixels are not independent, so small p say less than they seem to.",
+             ** p < 0.01, * p < 0.05. Neighbouring pixels are not independent, so small p of pixels say less than they seem to: the \
+             first row is of the samples' mean errors, one number each.",
         )
-        .table(&["landform", "pixels", "median gain", "KS statistic", "p"], rows.collect());
+        .table(&["landform", "number", "median gain", "KS statistic", "p"], rows.collect());
     if found.len() > 1 {
         let labels: Vec<String> =
             found.iter().map(|gain| format!("{}{}", name(gain.form), gain.test.stars())).collect();

@@ -33,6 +33,7 @@ mod score_files;
 mod seasonal_score;
 mod train;
 mod usual;
+mod without_skill;
 
 pub use aggregate::{Aggregate, aggregate};
 pub use baseline::{Baseline, Climatology, context_mean, persistence};
@@ -82,3 +83,4 @@ pub use score::seasonal::{anomalies, interannual_std, mean_seasonal_cycle};
 pub use score::summary::{Score, Scoring};
 pub use score_files::{FileScore, FileScores, ScoreFiles, score_files};
 pub use seasonal_score::SeasonalScore;
+pub use without_skill::without_skill;

@@ -21,12 +21,13 @@ const FRAMES: usize = 9;
 /// Pixels shown as curves.
 const CURVES: usize = 3;
 
-/// Builds the report of a model folder.
+/// Builds the report of a model folder; `remarks` are what must not be overlooked.
 pub(crate) fn report(
     plan: &ModelPlan,
     folder: &Path,
     metrics: &[Metric],
     scores: &[Score],
+    remarks: &[String],
 ) -> Result<Report, Error> {
     let file = ModelFile::read(folder)?;
     let mut page = Report::new(&format!("Model {}", plan.name))
@@ -40,8 +41,8 @@ pub(crate) fn report(
             file.best_step,
             file.steps,
             plan.compute.text()
-        ))
-        .section("Training");
+        ));
+    page = page.remarks(remarks).section("Training");
     page = match metrics {
         [] => page.text("Not trained here: the weights are those of a file."),
         _ => page.svg(

@@ -16,6 +16,7 @@ use crate::plan::{ModelPlan, Plan};
 use crate::report::report;
 use crate::score::summary::Score;
 use crate::train::{EVENTS, train};
+use crate::without_skill::without_skill;
 
 /// `scores.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,7 +99,14 @@ fn run_model(plan: &Plan, model: &ModelPlan, ctx: &Ctx) -> Result<Finish, Failur
         run.note(&format!("{} on {}", score.forecaster, score.split), sentence(score));
     }
     run.outcome(Outcome::ok(&model.name, clock.elapsed().as_secs_f64(), 0));
-    let page = report(model, &folder, &state.metrics, &scores)?;
+    let remarks = without_skill(&scores);
+    for text in &remarks {
+        tracing::warn!("{text}");
+    }
+    if !remarks.is_empty() {
+        run.note("remarks", remarks.clone());
+    }
+    let page = report(model, &folder, &state.metrics, &scores, &remarks)?;
     run.finish(&folder, Some(page))
 }
 

@@ -20,13 +20,7 @@ const PUBLISHED_SENSITIVITY: [(&str, f64, f64); 3] =
 /// The whole page; `remarks` are what must not be overlooked.
 pub(crate) fn page(plan: &Plan, spec: &DataSpec, found: &Explanation, remarks: &[String]) -> Report {
     let mut report = Report::new(&format!("Why did {} forecast that?", plan.model)).lead(&lead(plan, found));
-    if !remarks.is_empty() {
-        report = report.section("Mind this");
-        for remark in remarks {
-            report = report.text(&format!("⚠ {remark}."));
-        }
-    }
-    report = sensitivity_section(report, plan, found);
+    report = sensitivity_section(report.remarks(remarks), plan, found);
     report = curves::sections(report, plan, found);
     report = effects::sections(report, plan, found);
     report = replaced::section(report, plan, found);

@@ -5,7 +5,7 @@ use csp::{
     run_predictor,
 };
 use minicube::Cube;
-use minicube::run::Ctx;
+use minicube::run::{Ctx, Project};
 use minicube::testing::assert_conforms;
 use ndarray::{Array5, ArrayView2, Axis};
 use x5_dl::{Batch, DataSpec, Dataset, Functional, InputGradient, ModelConfig};
@@ -409,10 +409,8 @@ impl Predictor for Sloped {
     }
 }
 
-/// A network trained for a few steps: its parts add up to what it forecasts less what it forecasts from means.
-#[test]
-fn integrated_gradients_of_a_network_are_complete() {
-    let dir = tiny(24);
+/// A network trained for a few steps.
+fn trained(project: &Project) -> TrainedModel {
     let model = ModelConfig {
         name: "rnn".into(),
         weather: Some(["tp_mean", "t2m_mean", "sp_mean"].map(str::to_owned).to_vec()),
@@ -427,16 +425,37 @@ fn integrated_gradients_of_a_network_are_complete() {
         models: vec![model],
         ..x5_dl::Config::default()
     };
+    x5_dl::run(&train.resolve(project).unwrap(), &Ctx::quiet(2)).unwrap();
+    TrainedModel::load(&project.models().join("rnn")).unwrap()
+}
+
+/// The parts add up to what it forecasts less what it forecasts from means.
+#[test]
+fn integrated_gradients_of_a_network_are_complete() {
+    let dir = tiny(24);
     let project = project(dir.path());
-    x5_dl::run(&train.resolve(&project).unwrap(), &Ctx::quiet(2)).unwrap();
-    let trained = TrainedModel::load(&project.models().join("rnn")).unwrap();
-    run_predictor(&project, &config(), &trained, &Ctx::quiet(2)).unwrap();
+    run_predictor(&project, &config(), &trained(&project), &Ctx::quiet(2)).unwrap();
     let maps = Cube::open(&dir.path().join("explain/toy/saliency.zarr"), "saliency").unwrap();
     let (ends, gaps) = (maps.read::<f64>("mean_index").unwrap(), maps.read::<f64>("gap").unwrap());
     for map in 0..2 {
         let change = ends[[map, 0]] - ends[[map, 1]];
         assert!(gaps[[map]].abs() < 0.02 * change.abs() + 1e-4, "{} of {change}", gaps[[map]]);
     }
+}
+
+/// Four steps are too few to be better than yesterday's vegetation, and a model without scores has no caveats.
+#[test]
+fn a_network_that_errs_more_than_a_baseline_is_told_to_have_no_skill() {
+    let dir = tiny(24);
+    let project = project(dir.path());
+    let model = trained(&project);
+    run_predictor(&project, &config(), &model, &Ctx::quiet(2)).unwrap();
+    let remark = manifest(dir.path())["notes"]["remarks"][0].as_str().unwrap().to_owned();
+    assert!(remark.starts_with("rnn has no skill on val: its forecasts miss kNDVI by 0."), "{remark}");
+    let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
+    assert!(page.contains(&format!("⚠ {remark}.")), "{remark}");
+    std::fs::remove_file(project.models().join("rnn/scores.json")).unwrap();
+    assert_eq!(model.caveats().unwrap(), Vec::<String>::new());
 }
 
 /// Forecasts the last step of the past.

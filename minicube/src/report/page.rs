@@ -59,6 +59,15 @@ impl Report {
         self
     }
 
+    /// What the reader must not overlook, in a section of its own; nothing where there are no `remarks`.
+    #[must_use]
+    pub fn remarks(self, remarks: &[String]) -> Report {
+        if remarks.is_empty() {
+            return self;
+        }
+        remarks.iter().fold(self.section("Mind this"), |report, remark| report.text(&format!("⚠ {remark}.")))
+    }
+
     /// A link to another page, relative to this one.
     #[must_use]
     pub fn link(mut self, text: &str, href: &str) -> Report {
@@ -178,9 +187,12 @@ mod tests {
         let html = Report::new("a < b")
             .lead("x & y")
             .table(&["k"], vec![vec!["<script>".into()]])
+            .remarks(&["mind & look".into()])
             .png("one red pixel", 1, 1, &[255, 0, 0])
             .html();
         assert!(html.contains("<title>a &lt; b</title>") && html.contains("&lt;script&gt;"));
+        assert!(html.contains("<h2>Mind this</h2>\n<p>⚠ mind &amp; look.</p>"));
+        assert!(!Report::new("t").remarks(&[]).html().contains("Mind this"));
         assert!(html.contains("src=\"data:image/png;base64,iVBOR"));
         assert!(!html.contains("http"), "no address of any other file");
     }

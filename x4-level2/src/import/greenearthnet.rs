@@ -1,4 +1,4 @@
-//! EarthNet2021x and GreenEarthNet: NetCDF cubes of earthnet-minicuber (<https://doi.org/10.1109/CVPR52733.2024.02625>).
+//! EarthNet2021x and GreenEarthNet: NetCDF cubes of earthnet-minicuber (<https://doi.org/10.48550/arXiv.2303.16198>).
 //! Daily time axis, Sentinel-2 on every fifth day from index 4 on, E-OBS weather, integers packed by `scale_factor` and
 //! `add_offset`.
 

@@ -47,23 +47,30 @@ pub(crate) fn own_climatology(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data::dataset::Dataset;
     use minicube::testing::tiny_level2;
     use minicube::{CubeSpec, CubeWriter, DType, Split, VarSpec};
     use ndarray::Array4;
 
-    #[test]
-    fn stored_values_of_the_target_steps_are_the_forecast() {
-        let dir = tempfile::tempdir().unwrap();
-        let level2 = tiny_level2(dir.path(), 2, 12, 4).unwrap();
+    /// Two samples of 4 × 4 pixels and twelve steps, of which five are context and three are forecast.
+    fn tiny_samples(dir: &Path) -> (Dataset, DataSpec) {
         let spec = DataSpec {
             dynamic: vec!["kndvi".into()],
             context_steps: 5,
             target_steps: 3,
             ..DataSpec::default()
         };
-        let samples = Dataset::open(&level2, Split::Val, &spec).unwrap();
+        let level2 = tiny_level2(dir, 2, 12, 4).unwrap();
+        (Dataset::open(&level2, Split::Val, &spec).unwrap(), spec)
+    }
+
+    #[test]
+    fn stored_values_of_the_target_steps_are_the_forecast() {
+        let dir = tempfile::tempdir().unwrap();
+        let (samples, spec) = tiny_samples(dir.path());
         let batch = samples.batch(&[1], None).unwrap();
 
         // The climatology is 10 · sample + step, and nothing in one pixel's step 6.
@@ -84,14 +91,7 @@ mod tests {
     #[test]
     fn a_level_2_without_climatology_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let level2 = tiny_level2(dir.path(), 2, 12, 4).unwrap();
-        let spec = DataSpec {
-            dynamic: vec!["kndvi".into()],
-            context_steps: 5,
-            target_steps: 3,
-            ..DataSpec::default()
-        };
-        let samples = Dataset::open(&level2, Split::Val, &spec).unwrap();
+        let (samples, spec) = tiny_samples(dir.path());
         let (cube, row) = samples.place(0);
         let batch = samples.batch(&[0], None).unwrap();
         let text = own_climatology(cube, row, &batch, &spec).unwrap_err().to_string();

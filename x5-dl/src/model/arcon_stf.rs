@@ -14,14 +14,13 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::convlstm::Cell;
 use crate::model::layers::{Conv, GroupNorm, State, cut_to, double, frame, pad_to};
 use crate::model::rnn::Linear;
 use crate::model::teacher::{Teacher, fed};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Model, Sizes};
 
 /// Slope below 0 of the encoder's activations.
 const SLOPE: f64 = 0.2;
@@ -174,18 +173,7 @@ fn halve(input: Tensor<4>) -> Tensor<4> {
 impl Model for ArconStf {
     type Shape = ArconStfShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::MaskedL1,
-        weight_decay: 0.0,
-        steps: 200,
-        learning_rate: 3e-4,
-        clip_norm: Some(1.0),
-    };
+    const DEFAULTS: Defaults = Defaults { learning_rate: 3e-4, clip_norm: Some(1.0), ..Defaults::BANDS };
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ArconStfShape {
         let filters = config.hidden.as_ref().and_then(|h| h.first().copied()).unwrap_or(16);

@@ -10,13 +10,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::batch_norm::BatchNorm;
 use crate::model::efficientnet::{EfficientNet, Encoder};
 use crate::model::layers::{Conv, cut_to, double, pad_to};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Model, Sizes};
 
 /// Channels of the way up, the coarsest first.
 const UP: [usize; 5] = [256, 128, 64, 32, 16];
@@ -119,18 +117,7 @@ impl ConvNorm {
 impl Model for ChannelUnet {
     type Shape = ChannelUnetShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::MaskedL1,
-        weight_decay: 0.0,
-        steps: 200,
-        learning_rate: 1e-3,
-        clip_norm: None,
-    };
+    const DEFAULTS: Defaults = Defaults::BANDS;
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ChannelUnetShape {
         ChannelUnetShape {

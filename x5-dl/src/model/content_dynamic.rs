@@ -11,13 +11,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::batch_norm::BatchNorm;
 use crate::model::layers::{Conv, cut_to, double, pad_to};
 use crate::model::rnn::Linear;
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Model, Sizes};
 
 /// Slope below 0 of the activations.
 const SLOPE: f64 = 0.2;
@@ -144,18 +142,7 @@ fn halve(input: Tensor<4>) -> Tensor<4> {
 impl Model for ContentDynamic {
     type Shape = ContentDynamicShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::MaskedL1,
-        weight_decay: 0.0,
-        steps: 200,
-        learning_rate: 1e-3,
-        clip_norm: Some(1.0),
-    };
+    const DEFAULTS: Defaults = Defaults { clip_norm: Some(1.0), ..Defaults::BANDS };
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ContentDynamicShape {
         ContentDynamicShape {

@@ -11,13 +11,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights::{self, Weights};
 use crate::model::attention::{Block, Mlp};
 use crate::model::layers::{cut_to, last_clear, pad_to};
 use crate::model::pvt::{self, PATCH, Pyramid};
-use crate::model::{Defaults, Layout, Model, Sizes, init};
+use crate::model::{Defaults, Model, Sizes, init};
 
 /// Base of the wavelengths of the time code.
 const WAVES: f64 = 1000.0;
@@ -110,18 +108,7 @@ fn time_code(steps: usize, features: usize, device: &Device) -> Tensor<3> {
 impl Model for Contextformer {
     type Shape = ContextformerShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["ndvi", "blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::PixelMse,
-        weight_decay: 0.01,
-        steps: 200,
-        learning_rate: 4e-4,
-        clip_norm: Some(1.0),
-    };
+    const DEFAULTS: Defaults = Defaults::GREENNESS;
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ContextformerShape {
         ContextformerShape {

@@ -12,13 +12,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::kernel;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
 use crate::model::teacher::{Teacher, fed};
-use crate::model::{Defaults, Layout, Model, Sizes, kept};
+use crate::model::{Defaults, Model, Sizes, kept};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,18 +122,7 @@ impl Cell {
 impl Model for ConvLstm {
     type Shape = ConvLstmShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::MaskedL1,
-        weight_decay: 0.0,
-        steps: 200,
-        learning_rate: 1e-3,
-        clip_norm: None,
-    };
+    const DEFAULTS: Defaults = Defaults::BANDS;
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ConvLstmShape {
         ConvLstmShape {
@@ -188,7 +175,7 @@ impl Model for ConvLstm {
 mod tests {
     use super::*;
     use crate::harness::backend;
-    use crate::harness::gradient::{self, Examples, Network};
+    use crate::harness::gradient::{self, Examples, Loss, Network};
     use crate::harness::{adam, testing};
 
     fn shape(hidden: &[usize], target_steps: usize) -> ConvLstmShape {

@@ -12,13 +12,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::convlstm::Cell;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, zero_states};
 use crate::model::teacher::{Teacher, fed};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Model, Sizes};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,18 +95,7 @@ fn step(cells: [&Cell; 2], mut input: Tensor<4>, states: &mut [State]) {
 impl Model for ConvLstmAe {
     type Shape = ConvLstmAeShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["ndvi", "blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::PixelMse,
-        weight_decay: 0.01,
-        steps: 200,
-        learning_rate: 1e-3,
-        clip_norm: Some(1.0),
-    };
+    const DEFAULTS: Defaults = Defaults { learning_rate: 1e-3, ..Defaults::GREENNESS };
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> ConvLstmAeShape {
         let hidden = config.hidden.clone().unwrap_or(vec![64]);

@@ -138,6 +138,32 @@ pub(crate) struct Defaults {
     pub(crate) clip_norm: Option<f64>,
 }
 
+impl Defaults {
+    /// Frames of the four bands, as the models of EarthNet2021 forecast them.
+    pub(crate) const BANDS: Defaults = Defaults {
+        layout: Layout::Frames,
+        dynamic: &["blue", "green", "red", "nir"],
+        scaling: Scaling::Zscore,
+        feed_classes: false,
+        unit_kndvi: false,
+        loss: Loss::MaskedL1,
+        weight_decay: 0.0,
+        steps: 200,
+        learning_rate: 1e-3,
+        clip_norm: None,
+    };
+
+    /// Frames of NDVI and the bands, of which each pixel weighs the same, as the models of GreenEarthNet forecast them.
+    pub(crate) const GREENNESS: Defaults = Defaults {
+        dynamic: &["ndvi", "blue", "green", "red", "nir"],
+        loss: Loss::PixelMse,
+        weight_decay: 0.01,
+        learning_rate: 4e-4,
+        clip_norm: Some(1.0),
+        ..Defaults::BANDS
+    };
+}
+
 /// What an older `model.json` says of quirks by saying nothing.
 pub(crate) fn kept() -> bool {
     true

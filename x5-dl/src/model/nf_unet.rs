@@ -10,14 +10,12 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
-use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::film::FilmBlock;
 use crate::model::layers::{cut_to, frame, frames_to_rows, pad_to};
 use crate::model::teacher::{Teacher, fed};
 use crate::model::unet::{self, Decoder, Encoder};
-use crate::model::{Defaults, Layout, Model, Sizes};
+use crate::model::{Defaults, Model, Sizes};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,18 +89,7 @@ impl NfUnet {
 impl Model for NfUnet {
     type Shape = NfUnetShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["ndvi", "blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::PixelMse,
-        weight_decay: 0.01,
-        steps: 200,
-        learning_rate: 4e-4,
-        clip_norm: Some(1.0),
-    };
+    const DEFAULTS: Defaults = Defaults::GREENNESS;
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> NfUnetShape {
         NfUnetShape {

@@ -12,12 +12,11 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::data::scaling::Scaling;
 use crate::harness::gradient::Loss;
 use crate::harness::weights;
 use crate::model::layers::{Conv, State, frame, frames_to_rows, last_clear, zero_states};
 use crate::model::teacher::{Teacher, fed};
-use crate::model::{Defaults, Layout, Model, Sizes, kept};
+use crate::model::{Defaults, Model, Sizes, kept};
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,18 +128,8 @@ impl PeepholeCell {
 impl Model for SgConvLstm {
     type Shape = SgConvLstmShape;
 
-    const DEFAULTS: Defaults = Defaults {
-        layout: Layout::Frames,
-        dynamic: &["blue", "green", "red", "nir"],
-        scaling: Scaling::Zscore,
-        feed_classes: false,
-        unit_kndvi: false,
-        loss: Loss::MaskedMse,
-        weight_decay: 0.01,
-        steps: 200,
-        learning_rate: 3e-4,
-        clip_norm: None,
-    };
+    const DEFAULTS: Defaults =
+        Defaults { loss: Loss::MaskedMse, weight_decay: 0.01, learning_rate: 3e-4, ..Defaults::BANDS };
 
     fn shape(config: &ModelConfig, sizes: &Sizes) -> SgConvLstmShape {
         SgConvLstmShape {

@@ -74,17 +74,17 @@ impl KsTest {
 /// How much smaller the second errors are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Gain {
-    /// Geomorphon; 0 for all pixels.
+    /// Geomorphon; 0 for all.
     pub(crate) form: u8,
-    /// Pixels.
-    pub(crate) pixels: usize,
-    /// Median of (1 − second / first) × 100 over the pixels.
+    /// Pixels, or what else has errors.
+    pub(crate) count: usize,
+    /// Median of (1 − second / first) × 100 over them.
     pub(crate) median: f64,
     /// Whether the first errors are larger.
     pub(crate) test: KsTest,
 }
 
-/// Gains over all pixels, then by geomorphon; forms without pixels are left out. Pixels where an error is not finite, or the
+/// Gains over all pixels, then by geomorphon; forms without pixels are left out. Pixels (or samples, without `forms`) where an error is not finite, or the
 /// first one is 0, do not count.
 pub(crate) fn gains(first: &[f64], second: &[f64], forms: &[u8]) -> Vec<Gain> {
     let usable = |i: &usize| first[*i].is_finite() && second[*i].is_finite() && first[*i] > 0.0;
@@ -97,7 +97,7 @@ pub(crate) fn gains(first: &[f64], second: &[f64], forms: &[u8]) -> Vec<Gain> {
         let gains: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (1.0 - b / a) * 100.0).collect();
         Some(Gain {
             form,
-            pixels: chosen.len(),
+            count: chosen.len(),
             median: median(&sorted(&gains))?,
             test: KsTest::first_is_larger(&a, &b)?,
         })
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(found.len(), 11);
         for gain in &found[1..] {
             let expected = &golden.json["per_geomorphon"][gain.form.to_string()];
-            assert_eq!(gain.pixels as u64, expected["n"].as_u64().unwrap());
+            assert_eq!(gain.count as u64, expected["n"].as_u64().unwrap());
             near(gain.median, &expected["median_gain"], 1e-12);
             near(gain.test.ln_p.exp(), &expected["p_less"], 1e-6);
         }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use minicube::testing::tiny_level2;
 use minicube::{sha256_file, sha256_store};
-use minicube_s3::testing::Server;
+use minicube_s3::testing::{self, Server};
 
 const TRAIN: &str = "[train]\ncontext_steps = 6\ntarget_steps = 12\n[[train.models]]\nname = \"rnn\"\nmodel = \"rnn\"\n\
                      weather = [\"tp_mean\", \"t2m_mean\"]\nhidden = [4]\nsteps = 3\npixels = 8\n";
@@ -15,11 +14,7 @@ const TRAIN: &str = "[train]\ncontext_steps = 6\ntarget_steps = 12\n[[train.mode
 fn train(dir: &Path, level2: &str, server: &Server) -> [String; 3] {
     let config = dir.join("p.toml");
     fs::write(&config, format!("[project]\nname = \"t\"\ndir = {dir:?}\n{level2}\n{TRAIN}")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_x5-dl"));
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("AWS_")) {
-        command.env_remove(key);
-    }
-    command.env("NO_PROXY", "127.0.0.1").envs(server.settings());
+    let mut command = testing::command(env!("CARGO_BIN_EXE_x5-dl"), &server.settings());
     let output = command.args(["run", "--config"]).arg(&config).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let model = dir.join("models/rnn");
