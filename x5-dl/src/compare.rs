@@ -8,7 +8,7 @@ use ndarray::{Array3, Array4, Axis, Slice};
 use crate::data::DataSpec;
 use crate::data::dataset::Dataset;
 use crate::error::Error;
-use crate::forecast_store::layer;
+use crate::forecast_store::{layer, only_observed};
 use crate::plan::{ModelPlan, Plan};
 use crate::report::{COLUMNS, COLUMNS_TEXT, row, seasonal};
 use crate::run::Scores;
@@ -261,8 +261,9 @@ fn strips(mut page: Report, plan: &Plan, models: &[&ModelPlan]) -> Result<Report
     let ids = cubes[0].read_strings("sample_id")?;
     let range = (0.0, 0.76);
     for (sample, id) in ids.iter().enumerate().take(STRIPS) {
-        let truth = frames(&cubes[0], "truth_", sample, first)?;
-        let rows = std::iter::once(Ok(("truth".to_owned(), truth)))
+        let mut truth = frames(&cubes[0], "truth_", sample, first)?;
+        only_observed(&cubes[0], sample, &mut truth)?;
+        let rows = std::iter::once(Ok(("truth (grey: not observed)".to_owned(), truth)))
             .chain(
                 models
                     .iter()

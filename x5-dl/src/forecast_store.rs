@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minicube::{CHUNK_PX, Cube, CubeSpec, CubeWriter, DType, Split, VarSpec};
-use ndarray::{Array3, Array5, Axis, Ix3, Slice};
+use ndarray::{Array3, Array5, Axis, Ix3, Slice, Zip};
 use serde_json::Value;
 
 use crate::data::Batch;
@@ -89,6 +89,17 @@ pub(crate) fn layer(cube: &Cube, variable: &str, sample: usize) -> Result<Array3
     })
 }
 
+/// Makes the truth `[step, y, x]` of one sample NaN where it was not observed: what Level 2 has there is a cloud or a filled gap.
+pub(crate) fn only_observed(cube: &Cube, sample: usize, truth: &mut Array3<f32>) -> Result<(), Error> {
+    let mask = layer(cube, "mask", sample)?;
+    Zip::from(truth).and(&mask).for_each(|value, hidden| {
+        if *hidden != 0.0 {
+            *value = f32::NAN;
+        }
+    });
+    Ok(())
+}
+
 fn layout(splits: &[(Split, Dataset)], first: &Dataset) -> CubeSpec {
     let spec = first.spec();
     let (rows, cols) = first.size();
@@ -127,4 +138,27 @@ pub(crate) fn gridded(name: &str, dtype: DType, shape: [usize; 3]) -> VarSpec {
         .chunk(&[1, steps, CHUNK_PX.min(rows), CHUNK_PX.min(cols)])
         .shard(&[1, steps, rows, cols])
         .attr("grid_mapping", "crs")
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array4, array};
+
+    use super::*;
+
+    #[test]
+    fn truth_that_was_not_observed_is_no_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = CubeSpec::new("forecast").dim("sample", 2).dim("time", 1).dim("y", 1).dim("x", 2);
+        let layout = layout.var(gridded("mask", DType::U8, [1, 1, 2]));
+        let writer = CubeWriter::create(&dir.path().join("f.zarr"), &layout, "plan").unwrap();
+        let mask: Array4<u8> = array![[[[0, 0]]], [[[1, 0]]]];
+        writer.write("mask", &[0; 4], mask.into_dyn().view()).unwrap();
+        let cube = writer.seal().unwrap();
+        let mut truth: Array3<f32> = array![[[0.25, 0.5]]];
+        only_observed(&cube, 0, &mut truth).unwrap();
+        assert_eq!(truth, array![[[0.25, 0.5]]]);
+        only_observed(&cube, 1, &mut truth).unwrap();
+        assert!(truth[[0, 0, 0]].is_nan() && truth[[0, 0, 1]] == 0.5);
+    }
 }

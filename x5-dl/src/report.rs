@@ -7,7 +7,7 @@ use minicube::report::{LinePlot, Ramp, Report, Series, Style, bars, lines, strip
 use ndarray::{Array3, ArrayView2, Axis, s};
 
 use crate::error::Error;
-use crate::forecast_store::layer;
+use crate::forecast_store::{layer, only_observed};
 use crate::forecaster::ModelFile;
 use crate::harness::checkpoint::Metric;
 use crate::plan::ModelPlan;
@@ -206,20 +206,21 @@ fn earthnet_bars(scores: &[Score]) -> Option<String> {
     (!groups.is_empty()).then(|| bars("EarthNetScore", &labels, &groups))
 }
 
-/// Strips of truth and forecast, and pixel curves, of the first samples of the forecast store.
+/// Strips of observed truth and forecast, and pixel curves, of the first samples of the forecast store.
 fn examples(mut page: Report, folder: &Path, file: &ModelFile) -> Result<Report, Error> {
     let cube = Cube::open(&folder.join("forecast.zarr"), "forecast")?;
     let ids = cube.read_strings("sample_id")?;
     // The last channel: kNDVI itself, or the near infrared.
     let Some(channel) = file.data.dynamic.last() else { return Ok(page) };
     for (k, id) in ids.iter().enumerate().take(STRIPS) {
-        let truth = layer(&cube, &format!("truth_{channel}"), k)?;
+        let mut truth = layer(&cube, &format!("truth_{channel}"), k)?;
+        only_observed(&cube, k, &mut truth)?;
         let forecast = layer(&cube, channel, k)?;
         let every = truth.len_of(Axis(0)).div_ceil(FRAMES).max(1);
         let pick = |a: &Array3<f32>| a.slice(s![..;every, .., ..]).to_owned();
         let (truth_part, forecast_part) = (pick(&truth), pick(&forecast));
         let range = limits(&truth);
-        for (what, part) in [("truth", &truth_part), ("forecast", &forecast_part)] {
+        for (what, part) in [("truth (grey: not observed)", &truth_part), ("forecast", &forecast_part)] {
             let views: Vec<ArrayView2<'_, f32>> = part.outer_iter().collect();
             let (width, height, rgb) = strip(&views, Ramp::Greens, range);
             let caption = format!(
