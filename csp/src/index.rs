@@ -61,21 +61,22 @@ impl VegetationIndex {
     /// What is so where a pixel has no index.
     pub(crate) fn absent(self) -> &'static str {
         match self {
-            Self::NdviFromBands { .. } => "red + nir is 0 or NaN",
+            Self::NdviFromBands { .. } => "red and nir are 0 or below, or NaN",
             Self::Ndvi { .. } => "ndvi is NaN",
             Self::Kndvi { .. } => "kndvi is NaN",
         }
     }
 
     /// Index of each pixel, `[batch, step, y, x]` from `[batch, step, channel, y, x]`; NaN without a finite value and
-    /// where nir + red = 0.
+    /// where nir + red = 0. Reflectances below 0 count as 0, above 1 as 1: else NDVI may be any number.
     pub fn pixels(self, frames: ArrayView5<'_, f32>) -> Array4<f64> {
         let finite = |value: f64| if value.is_finite() { value } else { f64::NAN };
         match self {
             Self::NdviFromBands { nir, red } => {
-                let mut index = frames.index_axis(Axis(2), nir).mapv(f64::from);
+                let reflectance = |value: f32| f64::from(value).clamp(0.0, 1.0);
+                let mut index = frames.index_axis(Axis(2), nir).mapv(reflectance);
                 index.zip_mut_with(&frames.index_axis(Axis(2), red), |nir, red| {
-                    let red = f64::from(*red);
+                    let red = reflectance(*red);
                     let sum = *nir + red;
                     *nir = if sum == 0.0 { f64::NAN } else { finite((*nir - red) / (sum + EPSILON)) };
                 });
@@ -144,6 +145,10 @@ mod tests {
             frames[[0, 0, 2, pixel.0, pixel.1]] = nir;
         }
         assert!((index.signals(frames.view())[[0, 0]] - 0.25).abs() < 1e-6);
+        // Forecasts below 0: NDVI is 1 where it would be 3, and there is none where both are.
+        (frames[[0, 0, 1, 1, 0]], frames[[0, 0, 2, 1, 0]]) = (-0.2, 0.4);
+        (frames[[0, 0, 1, 1, 1]], frames[[0, 0, 2, 1, 1]]) = (-0.2, -0.1);
+        assert!((index.signals(frames.view())[[0, 0]] - 0.5).abs() < 1e-6);
         frames.fill(0.0);
         assert!(index.signals(frames.view())[[0, 0]].is_nan());
     }

@@ -11,9 +11,9 @@ use crate::input::window_mean;
 use crate::variable::Variable;
 
 /// Standard deviations from which on a shift is remarked.
-const FAR: f64 = 20.0;
+const FAR: f64 = 6.0;
 
-/// A sentence for each input whose largest shift is more than twenty times the standard deviation of its values in the first
+/// A sentence for each input whose largest shift is more than six times the standard deviation of its values in the first
 /// `steps` steps of all samples.
 ///
 /// # Errors
@@ -63,9 +63,9 @@ mod tests {
     use super::*;
     use crate::variable::Linear;
 
-    /// 1, 3 and 5 have the standard deviation √(8/3) = 1.633: a shift of 32 is less than twenty of them, 33 is more.
+    /// 1, 3 and 5 have the standard deviation √(8/3) = 1.633: a shift of 9.5 is less than six of them, 10 is more.
     #[test]
-    fn twenty_standard_deviations_are_far() {
+    fn six_standard_deviations_are_far() {
         let sd = spread(&[1.0, f64::NAN, 3.0, 5.0]);
         assert!((sd - (8.0f64 / 3.0).sqrt()).abs() < 1e-12);
         let unit = Linear { scale: 1.0, offset: 0.0 };
@@ -82,10 +82,10 @@ mod tests {
             pulse: 1.0,
             range: None,
         };
-        assert_eq!(sentence(&with(32.0), "tp_min", sd), None);
-        let told = sentence(&with(33.0), "tp_min", sd).unwrap();
+        assert_eq!(sentence(&with(9.5), "tp_min", sd), None);
+        let told = sentence(&with(10.0), "tp_min", sd).unwrap();
         assert!(
-            told.starts_with("rain: a shift of 33 mm is 20 times the standard deviation of tp_min"),
+            told.starts_with("rain: a shift of 10 mm is 6 times the standard deviation of tp_min"),
             "{told}"
         );
         assert!(sentence(&with(2.0), "tp_min", 0.0).unwrap().contains("any number of"));

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn truth_that_was_not_observed_is_no_number() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = CubeSpec::new("forecast").dim("sample", 2).dim("time", 1).dim("y", 1).dim("x", 2);
+        let layout = CubeSpec::new("masks").dim("sample", 2).dim("time", 1).dim("y", 1).dim("x", 2);
         let layout = layout.var(gridded("mask", DType::U8, [1, 1, 2]));
         let writer = CubeWriter::create(&dir.path().join("f.zarr"), &layout, "plan").unwrap();
         let mask: Array4<u8> = array![[[[0, 0]]], [[[1, 0]]]];

@@ -5,7 +5,7 @@ use ndarray::{Array3, Array4, ArrayView4};
 /// A vegetation index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GreenIndex {
-    /// (nir − red) / (nir + red + ε)
+    /// (nir − red) / (nir + red + ε) of reflectances between 0 and 1; what is below counts as 0, what is above as 1.
     Ndvi,
     /// tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>
     Kndvi,
@@ -61,10 +61,12 @@ impl IndexMean {
                 Source::Kndvi(channel) => (value(channel), [(channel, 1.0), (channel, 0.0)]),
                 Source::Ndvi(channel) => (value(channel), [(channel, 1.0), (channel, 0.0)]),
                 Source::Bands { red, nir } => {
-                    let (r, n, e) = (value(red), value(nir), self.epsilon);
-                    let total = n + r + e;
-                    let square = total * total;
-                    ((n - r) / total, [(nir, (2.0 * r + e) / square), (red, -(2.0 * n + e) / square)])
+                    let within = |v: f64| if (0.0..=1.0).contains(&v) { 1.0 } else { 0.0 };
+                    let [to_red, to_nir] = [red, nir].map(|channel| within(value(channel)));
+                    let [r, n] = [red, nir].map(|channel| value(channel).clamp(0.0, 1.0));
+                    let (total, e) = (n + r + self.epsilon, self.epsilon);
+                    let [by_nir, by_red] = [2.0 * r + e, -(2.0 * n + e)].map(|by| by / (total * total));
+                    ((n - r) / total, [(nir, to_nir * by_nir), (red, to_red * by_red)])
                 }
             };
             let as_it_is = self.index == GreenIndex::Ndvi || matches!(self.source, Source::Kndvi(_));
@@ -117,6 +119,15 @@ mod tests {
         let kndvi = 0.25f64.tanh();
         assert!((value - kndvi).abs() < 1e-7);
         assert!((slopes[[0, 1, 0, 0]] - 1.25 * (1.0 - kndvi * kndvi)).abs() < 1e-6);
+    }
+
+    /// Red of −.2 counts as 0: NDVI is 1 instead of 3, and no small change of red matters.
+    #[test]
+    fn reflectances_below_0_count_as_0() {
+        let frames = Array4::from_shape_vec((1, 2, 1, 1), vec![-0.2f32, 0.4]).unwrap();
+        let (value, slopes) =
+            mean(GreenIndex::Ndvi, &["red", "nir"], arr3(&[[[1.0]]])).unwrap().of(frames.view());
+        assert_eq!((value, slopes[[0, 0, 0, 0]], slopes[[0, 1, 0, 0]]), (1.0, 0.0, 0.0));
     }
 
     /// Weights 1 and 3: (.2 + 3 · .6) / 4 = .5, and slopes 1/4 and 3/4.

@@ -114,14 +114,15 @@ fn known_sensitivities_and_optimum_are_recovered() {
         remarks[0],
         "pressure is ignored: not one NDVI of any sample and step changes under shifts from -30 to 30 hPa"
     );
-    // Nor is weather that no model has seen: pressure hardly changes here.
-    let unheard = remarks[1].as_str().unwrap();
-    assert!(
-        unheard.starts_with("pressure: a shift of 30 hPa is 30 times the standard deviation of sp_mean")
-            && unheard.ends_with("shift by less"),
-        "{unheard}"
-    );
-    assert_eq!(remarks.len(), 2);
+    // Nor is weather that no model has seen: rain and pressure hardly change here.
+    for (remark, shift) in [
+        (&remarks[1], "precipitation: a shift of 10 mm/day is 7 times the standard deviation of tp_mean"),
+        (&remarks[2], "pressure: a shift of 30 hPa is 30 times the standard deviation of sp_mean"),
+    ] {
+        let unheard = remark.as_str().unwrap();
+        assert!(unheard.starts_with(shift) && unheard.ends_with("shift by less"), "{unheard}");
+    }
+    assert_eq!(remarks.len(), 3);
     let page = std::fs::read_to_string(dir.path().join("explain/toy/report.html")).unwrap();
     assert!(page.contains("pressure is ignored"));
     assert_conforms(&dir.path().join("explain/toy/signals.zarr"), "signals");
@@ -231,7 +232,7 @@ fn a_collapsed_model_is_told_as_such() {
         let failure = run_predictor(&project(dir.path()), &few, &dead, &Ctx::quiet(2)).unwrap_err();
         assert_eq!(
             failure.to_string(),
-            "model toy: none of 9 samples has a finite NDVI in all of its 19 forecasts; red + nir is 0 or NaN at every \
+            "model toy: none of 9 samples has a finite NDVI in all of its 19 forecasts; red and nir are 0 or below, or NaN at every \
              pixel in 1026 of 1026 frames"
         );
         let hint = failure.hint_text().unwrap();

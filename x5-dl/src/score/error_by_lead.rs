@@ -105,7 +105,8 @@ pub(crate) fn greenness(
 }
 
 /// kNDVI of frames `[step, channel, y, x]`: the channel itself where it is forecast, else from red and nir
-/// (tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>). `None` where the channels give neither.
+/// (tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>), which count as 0 below 0 and as 1 above 1, as they do for the
+/// EarthNetScore: a network without a last ReLU forecasts reflectances next to 0 on either side. `None` where the channels give neither.
 pub(crate) fn kndvi(frames: ArrayView4<'_, f32>, channels: &[String], epsilon: f32) -> Option<Array3<f32>> {
     let at = |name: &str| channels.iter().position(|c| c == name).map(|k| frames.index_axis(Axis(1), k));
     if let Some(kndvi) = at("kndvi") {
@@ -115,7 +116,8 @@ pub(crate) fn kndvi(frames: ArrayView4<'_, f32>, channels: &[String], epsilon: f
         return Some(ndvi.mapv(|v| (v * v).tanh()));
     }
     let (red, nir) = (at("red")?, at("nir")?);
-    Some(Zip::from(red).and(nir).map_collect(|&r, &n| {
+    Some(Zip::from(red).and(nir).map_collect(|r, n| {
+        let (r, n) = (r.clamp(0.0, 1.0), n.clamp(0.0, 1.0));
         let ndvi = (n - r) / (n + r + epsilon);
         (ndvi * ndvi).tanh()
     }))
@@ -143,9 +145,11 @@ mod tests {
     #[test]
     fn kndvi_comes_from_bands_too() {
         let channels: Vec<String> = ["red", "nir"].map(str::to_owned).into();
-        let frames = ndarray::Array4::from_shape_vec((1, 2, 1, 1), vec![0.1, 0.3]).unwrap();
+        // The second pixel's NDVI would be .6 / .2 = 3 where red could be below 0; it is 1.
+        let frames = ndarray::Array4::from_shape_vec((1, 2, 1, 2), vec![0.1, -0.2, 0.3, 0.4]).unwrap();
         let found = kndvi(frames.view(), &channels, 0.0).unwrap();
         assert!((found[[0, 0, 0]] - 0.25f32.tanh()).abs() < 1e-6);
+        assert!((found[[0, 0, 1]] - 1f32.tanh()).abs() < 1e-6);
         assert!(kndvi(frames.view(), &["blue".to_owned(), "green".to_owned()], 0.0).is_none());
     }
 }
