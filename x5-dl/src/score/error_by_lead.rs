@@ -98,15 +98,13 @@ pub(crate) fn greenness(
         return Some(("ndvi", ndvi.mapv(|v| v.clamp(-1.0, 1.0))));
     }
     if let (Some(red), Some(nir)) = (at("red"), at("nir")) {
-        let ndvi = |&r: &f32, &n: &f32| ((n - r) / (n + r + epsilon)).clamp(-1.0, 1.0);
-        return Some(("ndvi", Zip::from(red).and(nir).map_collect(ndvi)));
+        return Some(("ndvi", Zip::from(red).and(nir).map_collect(|r, n| ndvi(*r, *n, epsilon))));
     }
     Some(("kndvi", kndvi(frames, channels, epsilon)?))
 }
 
 /// kNDVI of frames `[step, channel, y, x]`: the channel itself where it is forecast, else from red and nir
-/// (tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>), which count as 0 below 0 and as 1 above 1, as they do for the
-/// EarthNetScore: a network without a last ReLU forecasts reflectances next to 0 on either side. `None` where the channels give neither.
+/// (tanh(NDVI²), <https://doi.org/10.1126/sciadv.abc7447>). `None` where the channels give neither.
 pub(crate) fn kndvi(frames: ArrayView4<'_, f32>, channels: &[String], epsilon: f32) -> Option<Array3<f32>> {
     let at = |name: &str| channels.iter().position(|c| c == name).map(|k| frames.index_axis(Axis(1), k));
     if let Some(kndvi) = at("kndvi") {
@@ -116,11 +114,14 @@ pub(crate) fn kndvi(frames: ArrayView4<'_, f32>, channels: &[String], epsilon: f
         return Some(ndvi.mapv(|v| (v * v).tanh()));
     }
     let (red, nir) = (at("red")?, at("nir")?);
-    Some(Zip::from(red).and(nir).map_collect(|r, n| {
-        let (r, n) = (r.clamp(0.0, 1.0), n.clamp(0.0, 1.0));
-        let ndvi = (n - r) / (n + r + epsilon);
-        (ndvi * ndvi).tanh()
-    }))
+    Some(Zip::from(red).and(nir).map_collect(|r, n| ndvi(*r, *n, epsilon).powi(2).tanh()))
+}
+
+/// NDVI of two reflectances, −1 … 1; NaN of NaN. Below 0 they count as 0 and above 1 as 1, as for the EarthNetScore: a network
+/// without a last ReLU forecasts them next to 0 on either side.
+fn ndvi(red: f32, nir: f32, epsilon: f32) -> f32 {
+    let (red, nir) = (red.clamp(0.0, 1.0), nir.clamp(0.0, 1.0));
+    (nir - red) / (nir + red + epsilon)
 }
 
 #[cfg(test)]
@@ -150,6 +151,8 @@ mod tests {
         let found = kndvi(frames.view(), &channels, 0.0).unwrap();
         assert!((found[[0, 0, 0]] - 0.25f32.tanh()).abs() < 1e-6);
         assert!((found[[0, 0, 1]] - 1f32.tanh()).abs() < 1e-6);
+        let (_, ndvi) = greenness(frames.view(), &channels, 0.0).unwrap();
+        assert!((ndvi[[0, 0, 0]] - 0.5).abs() < 1e-6 && ndvi[[0, 0, 1]] == 1.0);
         assert!(kndvi(frames.view(), &["blue".to_owned(), "green".to_owned()], 0.0).is_none());
     }
 }
